@@ -51,16 +51,18 @@ def test_kill_9_at_random(work, writers):
     assert found["kills"] >= 60
 
 
-def test_kill_9_at_calls_of_a_commit(work):
-    found = torture.moments(work, step=11)
+@pytest.mark.parametrize(
+    ("attack", "step", "what", "least"),
+    [
+        (torture.moments, 11, "kills", 20),
+        (torture.faults, 7, "faults", 20),
+        (torture.compactions, 2, "kills", 5),
+    ],
+)
+def test_kills_and_faults_at_calls_of_a_commit_or_a_compaction(work, attack, step, what, least):
+    found = attack(work, step=step)
     harmless(found)
-    assert found["kills"] > 20
-
-
-def test_a_fault_at_calls_of_a_commit(work):
-    found = torture.faults(work, step=7)
-    harmless(found)
-    assert found["faults"] > 20
+    assert found[what] > least
 
 
 def test_a_failed_flush_is_not_tried_again(space, monkeypatch):
@@ -149,12 +151,6 @@ def test_every_byte_flipped_and_every_length(work):
 @pytest.mark.parametrize("processes", [2, 4, 8])
 def test_many_processes_and_one_cache(work, processes):
     harmless(torture.crowd(work, processes, count=80))
-
-
-def test_compaction_killed_half_way(work):
-    found = torture.compactions(work, step=2)
-    harmless(found)
-    assert found["kills"] > 5
 
 
 def test_twenty_thousand_shards(space, monkeypatch):

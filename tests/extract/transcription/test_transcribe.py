@@ -1,4 +1,4 @@
-"""Text for clips that have none: each content is heard once, and it is said by whom."""
+"""Transcription of clips without text: each content once, with the source of each text."""
 
 from __future__ import annotations
 
