@@ -27,7 +27,6 @@ from ..files.remote_path import RemotePath, local_or_remote
 from ..identity.content_digests import hex_bytes, key_words
 from ..manifest import Manifest
 from ..rows.packed import COLUMNS, PackedIndex, columns_digest, packed_spaces
-from ..rows.row_store import PATIENCE
 from ..shards.safe_hdf5 import set_text
 from ..shards.shard import FORMAT, VERSION, Rows
 from ..shards.shard_writer import provenance_text, reserve, write_column
@@ -186,26 +185,16 @@ def _index_lines(cache: Cache, plans: list[Plan], clips: Manifest | None) -> byt
 
 
 def _all_rows(space: Space) -> Rows:
-    """Return what the shards say of all rows, each key once, in the order of the keys.
+    """Return what the shards say of all rows, each key once, shard by shard."""
 
-    A shard that is merged into another one meanwhile is found there: the search is repeated
-    until there is nothing new.
-    """
-    shards: dict[str, Rows] = {}
-    for attempt in range(PATIENCE):
-        new = [name for name in space.index.refresh().shards if name not in shards]
-        if not new:
-            break
-        for name in new:
-            try:
-                shards[name] = space.index.rows(name)
-            except FileNotFoundError:
-                if attempt == PATIENCE - 1:
-                    raise
+    def read() -> list[Rows]:
+        return [space.index.rows(name) for name in space.index.refresh().shards]
+
+    shards = space._patiently(read)
     if not shards:
         empty = np.empty(0, np.uint32)
         return Rows(np.empty(0, "S64"), np.empty(0, "S1"), empty, empty.astype("<f4"))
-    rows = Rows.join([shards[name] for name in sorted(shards)])
+    rows = Rows.join(shards)
     _, first = np.unique(rows.key, return_index=True)
     return rows.take(np.sort(first))
 

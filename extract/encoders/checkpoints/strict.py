@@ -120,8 +120,7 @@ def load_model(
     options: dict[str, Any] = {}
     if family.pooler and not classifier:
         options["add_pooling_layer"] = False
-    pickled = checkpoint.container == "pickle"
-    folder = converted(checkpoint.weights) if pickled else checkpoint.folder
+    folder = _tensor_folder(checkpoint)
     renamed: dict[str, str] = {}
     if checkpoint.model_type == "whisper" and not classifier:
         renamed |= _WHISPER_NAMES
@@ -228,10 +227,14 @@ def _wrapper(names: Iterable[str], prefix: str) -> str:
 
 def _is_pooled(checkpoint: Checkpoint) -> bool:
     """Whether dense and out_proj follow the mean over frames, without a projector."""
-    pickled = checkpoint.container == "pickle"
-    stored = _names(converted(checkpoint.weights) if pickled else checkpoint.folder)
-    names = {_WRAPPERS.sub("", name) for name in stored}
+    names = {_WRAPPERS.sub("", name) for name in _names(_tensor_folder(checkpoint))}
     return "classifier.out_proj.weight" in names and "projector.weight" not in names
+
+
+def _tensor_folder(checkpoint: Checkpoint) -> Path:
+    """Return the folder with the safetensors of a checkpoint, converted if need be."""
+    pickled = checkpoint.container == "pickle"
+    return converted(checkpoint.weights) if pickled else checkpoint.folder
 
 
 def _refuse_two_values(name: str, folder: Path, prefixes: set[str]) -> None:
