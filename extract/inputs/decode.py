@@ -22,8 +22,7 @@ from ..errors import Unusable
 from .formats.libsndfile import SndfileReader
 from .open_file import OpenFile, Source
 
-#: The input rules as the spec writes them down. Specs of the first release have no `decoder`: it
-#: read MP3 and Ogg with libsndfile, and stopped where a wrong header said so.
+#: The input rules as the spec has them.
 RULES = {
     "mono": "mean of channels",
     "resampler": "soxr HQ",
