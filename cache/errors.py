@@ -202,12 +202,16 @@ def check_number(
     Traceback (most recent call last):
         ...
     affekt.cache.errors.InputError: dropout is 1.5; expected a finite number from 0 to 1
+    >>> check_number("random_state", -1, 0, 2**32 - 1, whole=True)
+    Traceback (most recent call last):
+        ...
+    affekt.cache.errors.InputError: random_state is -1; ... whole number from 0 to 4294967295
     """
     kinds: Any = numbers.Integral if whole else numbers.Real
     known = isinstance(value, kinds) and not isinstance(value, bool)
     if not known or not low <= value <= min(high, sys.float_info.max):
         kind = "a whole number" if whole else "a finite number"
-        limit = f"of at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
+        limit = f"of at least {low:g}" if math.isinf(high) else f"from {low:.10g} to {high:.10g}"
         raise InputError(f"{name} is {value!r}; expected {kind} {limit}")
 
 

@@ -200,6 +200,14 @@ class Features:
 
 def missing_error(rows: RowStore, clips: Manifest, ids: list[str]) -> MissingError:
     """Return the error that names clips that are not stored, why, and how to store them."""
+    kind = "text" if rows.modality == "text" else "path"
+    filled = dict(zip(clips.ids, clips[kind], strict=True))
+    if blank := [id_ for id_ in ids if not filled[id_]]:
+        return MissingError(
+            f"{rows.name}: {len(blank)} of {len(clips)} clips have no {kind}, so there is nothing "
+            f"to embed: {listed(blank)}. Leave them out",
+            ids,
+        )
     failed = {note["id"]: note["code"] for note in rows.failures()}
     codes = sorted({failed[id_] for id_ in ids if id_ in failed})
     known = f" Extract could not embed some of them ({', '.join(codes)})." if codes else ""

@@ -210,8 +210,12 @@ def export_(
         chosen = "all" if layers == "all" else [int(layer) for layer in layers.split(",")]
     except ValueError:
         raise click.BadParameter(f"{layers!r}, expected numbers such as 0,6,12, or all") from None
-    found = _opened(folder).space(space)
-    click.echo(export_space(found, read_clips(manifest, root), Path(out), chosen))
+    found, clips = _opened(folder).space(space), read_clips(manifest, root)
+    kind = "text" if found.modality == "text" else "path"
+    filled = [id_ for id_, value in zip(clips.ids, clips[kind], strict=True) if value]
+    if lacking := len(clips) - len(filled):
+        click.echo(f"{counted(lacking, 'clip')} without {kind} left out", err=True)
+    click.echo(export_space(found, clips.select(filled), Path(out), chosen))
 
 
 @cache.command("import")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from ..errors import InputError, listed
 from .columns import Named
 from .paths import Folder, check_written
 from .tables import Table
+
+_TIME = re.compile("looks like a time|Name it (start|end)$")
 
 
 def check_ids(table: Table, found: Named, *, dedupe: bool) -> np.ndarray | None:
@@ -44,7 +47,7 @@ def check_ids(table: Table, found: Named, *, dedupe: bool) -> np.ndarray | None:
 
 def _way_out(found: Named) -> str:
     """Return what to do about rows of one id: segments whose times were not read, or annotators."""
-    if unread := [note for note in found.notes if "looks like a time" in note]:
+    if unread := [note for note in found.notes if _TIME.search(note)]:
         return "; ".join(unread)
     return (
         f"{_source_of_ids(found).removeprefix('; ') or 'correct them'}; if several annotators "

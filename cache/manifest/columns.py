@@ -89,6 +89,8 @@ TRANSLATED = {
         "author", "autor", "autorin", "auteur", "autore",
     ),
     "language": ("sprache", "langue", "idioma", "lingua", "taal", "język", "语言"),
+    "start": ("beginn", "anfang", "début", "inicio", "início", "inizio", "początek", "开始"),
+    "end": ("ende", "fin", "fim", "koniec", "结束"),
 }  # fmt: skip
 NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?|nan|inf", re.IGNORECASE)
 #: file extensions of recordings, by which a column of them is recognised
@@ -242,7 +244,7 @@ def _without_content(table: Table) -> str:
     for name, values in table.columns.items():
         if any(len(value.split()) > 3 for value in values[:20]):
             return f" Did you mean {name!r}? It has sentences: rename it text{others}"
-    if len(names) == 1:
+    if len(names) == 1 and not table.typed:
         return f"{header}: put commas, semicolons, tabs or bars between the columns"
     if hint := nearest("path", names) or nearest("text", names):
         return hint
@@ -254,10 +256,11 @@ def _misspelt(
 ) -> list[tuple[str, str]]:
     """Return columns that are kept and may be one that is absent by their names, and the notes."""
     notes = []
-    for ours in ("path", "text", "label", "speaker", "language", "split"):
-        if ours in columns:
+    for ours in ("path", "text", "label", "speaker", "language", "split", *TIMES):
+        if ours in columns or (ours in TIMES and "path" not in columns):
             continue
-        known = [ours, *(alias for group in ALIASES[ours] for alias in group if len(alias) > 3)]
+        aliases = ALIASES.get(ours, ())
+        known = [ours, *(alias for group in aliases for alias in group if len(alias) > 3)]
         others = {_folded(name): name for name in table.columns if name not in renamed}
         for folded, name in others.items():
             close = difflib.get_close_matches(folded, map(_folded, known), n=1, cutoff=0.85)

@@ -24,7 +24,7 @@ from ..errors import InputError, nearest
 from ..files.home_folder import at_home
 from .checks import check_content, check_ids
 from .columns import COLUMNS, NORMAL, TIMES, Clip, named, normal, objects
-from .paths import Folder, folder_of
+from .paths import Folder, folder_of, path_of
 from .selection import NOT_A_COLUMN, allowed_values, one_for_each, positions
 from .speakers import merged, note_on, spellings
 from .tables import Table, read_table, table_of_frame, table_of_rows, write_table
@@ -108,7 +108,7 @@ class Manifest:
         InputError
             Anything wrong with the table, with the file, the line, and what was expected.
         """
-        path = Path(at_home(path))
+        path = path_of(path)
         table = read_table(path, encoding)
         folder = folder_of(path.parent if is_regular(path) else Path(), root, allow_outside)
         return _made(table, folder, dedupe=dedupe, labels_only=labels_only)

@@ -22,6 +22,16 @@ from ..errors import InputError
 from ..files.home_folder import at_home
 
 
+def path_of(given: object) -> Path:
+    """Return the path of a table; anything else, such as a DataFrame, is an error."""
+    if not isinstance(given, (str, os.PathLike)):
+        raise InputError(
+            f"path is of type {type(given).__name__}, expected a path; Manifest.from_frame reads "
+            "a DataFrame, Manifest.from_rows dictionaries"
+        )
+    return Path(at_home(given))
+
+
 def check_written(
     written: str, place: Callable[[], str], *, allow_outside: bool, root: Path | None = None
 ) -> None:

@@ -32,6 +32,9 @@ _ROLES = {
 }  # fmt: skip
 #: names that may mean a time, and more often do not
 _DOUBTFUL = ("from", "to", "t0", "t1", "in", "out", "time", "times", "timestamp", "length")
+#: names of a column that says which channel of a file is the clip, and its values
+_CHANNELS = ("channel", "channel_id", "kanal", "canal", "canale", "kanaal")
+_CHANNEL = re.compile("[0-9ablr]|left|right|links|rechts", re.IGNORECASE)
 _RATES = ("sample_rate", "sampling_rate", "samplerate", "sr", "fs", "rate")
 _DAYS = re.compile(r"(-?)(\d+) days?,? ?(?:[+](?=\d))?(?:(\d+):(\d\d):(\d\d(?:\.\d+)?))?")
 _ISO = re.compile(r"P(?:(\d+)D)?T?(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?")
@@ -141,10 +144,16 @@ def times_of(table: Table, paths: Sequence[str] | None) -> Times:
 
 
 def _doubts(table: Table, times: Times, paths: Sequence[str]) -> list[str]:
-    """Return notes on columns that may hold times, and on times that may be of longer files."""
+    """Return notes on columns that may say what part of a file is the clip, and are not used."""
     notes = []
     for name in table.columns:
         folded = name.strip().casefold()
+        values = set(table.columns[name]) if folded in _CHANNELS else set()
+        if len(values) > 1 and all(_CHANNEL.fullmatch(value) for value in values):
+            notes.append(
+                f"column {name} was not used: the channels of a file are averaged; where each has "
+                "another person, make a file of each channel first"
+            )
         if folded in _DOUBTFUL and (folded != "length" or "end" not in times.columns):
             column = _Column(name, "", "s", own=False)
             if not _read(column, table, paths, {}) and any(table.columns[name]):

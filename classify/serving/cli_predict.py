@@ -137,7 +137,7 @@ def predict(
         check_columns(chosen.nothing().labels, output)
     if cache is not None and not cache.is_file():  # a packed one is a file
         check_cache_folder(cache)
-    for note in filter(None, (*named.notes, learnt_from(model, clips.ids))):
+    for note in filter(None, (*named.notes, learnt_from(model, clips))):
         to_stderr(note)
     if window is not None:
         from .timeline import windows

@@ -54,8 +54,8 @@ def with_text(
         return clips
     if not transcribe:
         progress(
-            f"{len(lacking)} of {len(clips)} clips have no text, which the model needs; give it in "
-            "the column text or with --text, or have Whisper transcribe it with --transcribe"
+            f"{len(lacking)} of {len(clips)} clips have no text, which the model needs; give a "
+            "table with a column text, or --text, or have Whisper write it with --transcribe"
         )
         return clips
     from ...extract.transcription.fill_in_texts import transcribe as fill_in

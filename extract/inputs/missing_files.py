@@ -55,6 +55,7 @@ def hint_missing(path: Path, written: str = "", root: Path | None = None, source
             ""
             if above is None
             else f"; {above} has no folder {folder.relative_to(above).parts[0]!r}"
+            + (": --root names the folder that the paths start from" if root is not None else "")
         )
     return ""
 

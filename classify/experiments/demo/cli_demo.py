@@ -17,7 +17,7 @@ from ..cli_run import report_outcome
 @click.command(cls=Command)
 @click.option(
     "--manifest",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path),
     help="Your own clips (CSV, TSV, JSONL, Parquet, Excel) instead of the synthetic corpus.",
 )
 @ROOT

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from ....cache.errors import InputError
 from ....cache.files.cache_marker import MARKER
 from ....cache.files.home_folder import at_home
 from ....cache.files.reading import read_note, read_object
+from ....cache.manifest import Manifest
 from ...data.escape import restored
 
 #: in the folder of a run: its next report while it is made, and while it is put in place
@@ -120,20 +120,24 @@ def systems_without(folder: str | os.PathLike[str], kind: str) -> list[str]:
     return sorted(without, key=lambda name: -without[name])
 
 
-def learnt_from(folder: str | os.PathLike[str], ids: Sequence[str]) -> str:
-    """Return a warning if clips are train or dev of the run in a folder, by its split.csv."""
+def learnt_from(folder: str | os.PathLike[str], clips: Manifest) -> str:
+    """Return a warning if clips are train or dev of the run in a folder, by its split.csv.
+
+    Where the ids are row numbers, they tell only of a table with the same ones.
+    """
     path = Path(folder) / "split.csv"
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file)
-            known = {restored(row["id"]) for row in rows if row["split"] in ("train", "dev")}
+            parts = [(restored(row["id"]), row["split"]) for row in csv.DictReader(file)]
     except (OSError, ValueError, KeyError, csv.Error):
         return ""  # no run, or a split from elsewhere
-    count = sum(name in known for name in ids)
-    if not count:
+    known = {name for name, part in parts if part in ("train", "dev")}
+    count = sum(name in known for name in clips.ids)
+    numbered = clips.taken.get("id") == () and "path" not in clips
+    if not count or (numbered and {*clips.ids} != {name for name, _ in parts}):
         return ""
     return (
-        f"warning: by their ids, the run learnt from at least {count} of these {len(ids)} clips "
+        f"warning: by their ids, the run learnt from at least {count} of these {len(clips)} clips "
         f"({path}), so its answers for them say nothing about new clips; "
         f"{path.parent / 'members'}/NAME/pred.csv has answers for the test clips, by models that "
         "did not see them"

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 
 import h5py
-from affekt.cache import (
-    Cache,
-    InputError,
-)
+import pytest
+from affekt.cache import Cache, InputError, MissingError
 from affekt.cache.care import pack
 from affekt.cache.commands.cli_cache import cache as commands
 from click.testing import CliRunner
@@ -24,7 +22,7 @@ def run(*arguments, code: int = 0) -> str:
 
 
 def test_commands(two, tmp_path):
-    cache, clips, audio, _text = two
+    cache, clips, audio, spoken = two
     table = clips.write(clips.root / "clips.csv")
     listed = run("ls", cache.path)
     assert audio.name in listed
@@ -59,6 +57,11 @@ def test_commands(two, tmp_path):
         "x",
         code=2,
     )
+    texts = tmp_path / "texts.npz"
+    told = run("export", cache.path, "text-toy", texts, "--manifest", table)
+    assert "5 clips without text left out" in told
+    with pytest.raises(MissingError, match=r"5 of 20 clips have no text.* c0, .*Leave them out$"):
+        spoken.features(-1).read(clips)
     assert "20 rows" in run(
         "import", tmp_path / "new", tmp_path / "a.npz", "--manifest", table, "--name", "theirs"
     )

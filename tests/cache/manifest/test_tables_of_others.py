@@ -74,6 +74,7 @@ def test_forms_that_read_the_same(tmp_path, name):
             "file,from,to\na.wav,0:01,0:02\na.wav,0:02,0:03\n",
             "from looks like a time .*end",
         ),
+        ("x.csv", "file,Beginn\na.wav,0\na.wav,1\n", "Beginn .* Name it start$"),
         ("x.csv", "file;emotion\na.wav;Ärger\n".encode("cp1252"), "cp1252.*'Ärger'.*--encoding"),
         ("x.csv.gz", gzip.compress(bytes(range(99)) * 99)[:40] + b"xx" * 40, "not a whole gzip"),
         ("x.csv", "path\nfile:///a%20b.wav\n", "is a URL; write '/a b.wav'"),
@@ -118,15 +119,12 @@ def notes(folder: Path, data: str) -> str:
 def test_what_was_not_used_is_named(tmp_path):
     assert "phat was kept as it is; is it the path" in notes(tmp_path, "phat,text\na.wav,hi\n")
     assert "speker was kept as it is; is it the speaker" in notes(tmp_path, "file,speker\na,s\n")
-    for name in [
-        "Sprecher",
-        "locuteur",
-        "Hablante_ID",
-        "Patient",
-        "Proband-ID",
-        "user_id",
-        "Author",
-    ]:
+    assert "Beginn was kept as it is; is it the start" in notes(tmp_path, "file,Beginn\na,1\n")
+    assert "channels of a file are averaged" in notes(tmp_path, "file,Kanal\na,1\nb,2\n")
+    for quiet in ("file,channel\na,1\nb,1\n", "file,channel\na,ard\nb,zdf\n", "text,ende\na,1\n"):
+        assert "averaged" not in (said := notes(tmp_path, quiet))
+        assert "is it the end" not in said
+    for name in ("Sprecher", "locuteur", "Hablante_ID", "Patient", "Proband-ID", "user_id"):
         said = notes(tmp_path, f"file,{name}\na,s\n")
         assert said.count(f"column {name} was kept as it is; is it the speaker? Name it") == 1
     assert "Sprecher" not in notes(tmp_path, "file,speaker,Sprecher\na,s,t\n")
@@ -208,6 +206,8 @@ def test_frames_with_a_column_twice():
     frame = pandas.DataFrame([["a.wav", "joy", "sad"]], columns=["file", "emotion", "emotion"])
     with pytest.raises(InputError, match="column emotion appears twice; rename one"):
         Manifest.from_frame(frame)
+    with pytest.raises(InputError, match="DataFrame, expected a path; Manifest"):
+        Manifest.read(frame)  # type: ignore[arg-type]
 
 
 def test_the_sheet_that_was_read_is_named_where_it_holds_no_clips(tmp_path):

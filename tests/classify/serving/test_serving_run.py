@@ -16,6 +16,7 @@ from affekt.classify import Model, Predictions, Task, load_model, open_system, r
 from affekt.classify.cli import affekt
 from affekt.classify.evaluation.reports.card import model_card
 from affekt.classify.experiments.demo.corpus import write_corpus
+from affekt.classify.models.folders.run_folder import learnt_from
 from click.testing import CliRunner
 
 from tests.support import encoder_models as small
@@ -138,6 +139,15 @@ def test_clips_that_the_run_learnt_from_are_counted(name, count, corpus, monkeyp
     assert {*predicted.ids} == tested  # "has answers for the test clips"
     told = CliRunner().invoke(affekt, ["predict", name, "--text", "oh", "--system", "lr"])
     assert "learnt" not in told.stderr
+
+
+def test_row_numbers_tell_only_of_the_same_table(tmp_path):
+    (tmp_path / "split.csv").write_text("id,split\n1,train\n2,train\n3,test\n")
+    for count, said in ((2, False), (3, True)):
+        (tmp_path / "new.csv").write_text("text\n" + "oh\n" * count)
+        assert bool(learnt_from(tmp_path, Manifest.read(tmp_path / "new.csv"))) is said
+    named = Manifest.from_rows([{"id": "1", "text": "oh"}])
+    assert "at least 1 of these 1 clips" in learnt_from(tmp_path, named)
 
 
 def test_folds_answer_with_their_mean(corpus, clips):

@@ -117,7 +117,9 @@ def test_a_missing_file_says_what_is_there(tmp_path, monkeypatch):
     remedy = "leave out what is before it in the path"
     assert said("C:\\Users\\me\\audio\\x\\d.wav").endswith(f"; there is audio/x/d.wav: {remedy}")
     assert said("/Users/me/corpus/a.flac").endswith(f"; there is a.flac: {remedy}")
-    assert said("audios/z.wav").endswith("has no folder 'audios'")
+    assert said("audios/z.wav").endswith(
+        "has no folder 'audios': --root names the folder that the paths start from"
+    )
     assert said("audio/x/e.wav").endswith("audio/x/e.wav")
 
 
