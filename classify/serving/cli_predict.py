@@ -164,6 +164,9 @@ def predict(
     predictions = chosen.nothing() if answer.predictions is None else answer.predictions
     places = _timeline(clips, predictions) if window is not None else {}
     rows = as_rows(predictions, top, _with_more(places, clips, answer.remarks))
+    table = len(rows) > SHOWN and not as_json if output is None else output.suffix == ".csv"
+    if top is not None and table:
+        to_stderr("--top: a table has every label")
     if output is not None:
         write_output(output, predictions, rows, None if window is None else clips)
     if figure is not None:

@@ -218,6 +218,9 @@ def test_one_file_is_told_readably(corpus):
     assert sum(shares) == pytest.approx(100, abs=0.3)
     one = predict(corpus / "out", file, "--system", "speech", "--top", "1")
     assert len(one.stdout.splitlines()) == 3
+    assert "--top" not in one.stderr
+    table = predict(corpus / "out", file, "--top", "1", "-o", corpus / "one.csv")
+    assert "--top: a table has every label" in table.stderr
 
 
 def test_names_over_255_bytes_get_ids_that_end_as_they_do(corpus, tmp_path):
