@@ -224,9 +224,8 @@ class ScaleTask(Task):
         scale = self.scales[name]
         if scale.column not in clips:
             raise InputError(
-                f"{clips.source}: no column {scale.column!r} for {name} of the task "
-                f"{self.name!r}; it has {', '.join(clips.columns)}."
-                f"{nearest(scale.column, clips.columns)}"
+                f"{clips.source}: no column {scale.column!r} for {name} of the task {self.name!r}; "
+                f"it has {', '.join(clips.columns)}.{nearest(scale.column, clips.columns)}"
             )
         cells = [str(cell).strip() for cell in _cells(clips, scale.column)]
         numbers = np.array([_number(cell) for cell in with_points(cells)])

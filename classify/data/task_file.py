@@ -28,9 +28,8 @@ def is_numeric(spec: Mapping[str, Any], source: str) -> bool:
     kind = spec.get("type")
     if kind not in (None, NUMBERS):
         raise InputError(
-            f"{source}: type is {kind!r}; expected {NUMBERS} for a regression task, or no type "
-            "for a classification task."
-            f"{nearest(str(kind), [NUMBERS])}"
+            f"{source}: type is {kind!r}; expected {NUMBERS} for a regression task, or no type for "
+            f"a classification task.{nearest(str(kind), [NUMBERS])}"
         )
     if kind != NUMBERS and "dimensions" in spec:
         raise InputError(f"{source}: dimensions belong to a regression task; add type: {NUMBERS}")

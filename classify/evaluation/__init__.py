@@ -1,8 +1,7 @@
 """Comparisons: which system is better, whether that can be shown, and the report.
 
-`compare` joins, measures, analyses and assembles; `scoring` measures systems; `choice` counts what
-was tried and how firm the choice is; `test_uses` keeps how often a test set was scored. `analyses`
-and `reports` hold one file for each section of a report.
+`compare` joins, measures, analyses and assembles; `scores` measures systems and chooses one on dev.
+`analyses` and `reports` hold one file for each section of a report.
 """
 
 from __future__ import annotations

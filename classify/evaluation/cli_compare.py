@@ -25,8 +25,6 @@ from ..options import named_values, to_stderr
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
 
-__all__ = ["compare"]
-
 MOST = 5  # warnings that are printed
 #: what it writes
 REPORT = ("comparison.json", "report.md", "report.html", "clips.json", "tables.tex", "figures")

@@ -215,14 +215,8 @@ def compare_with(
         combined,
         scores,
         chosen=chosen,
-        task={
-            "name": task.name,
-            "version": task.version,
-            "hash": task.hash,
-            "labels": list(task.labels),
-        },
+        task={key: task.record()[key] for key in ("name", "version", "hash", "labels")},
         groups=_groups(joined, drawn, systems),
-        warnings=[],
         choice=made,
         test_uses=test_uses,
     )

@@ -60,7 +60,6 @@ def compare_numbers(
             "effective": drawn.effective,
             "values": _each_group(joined, systems),
         },
-        warnings=[],
         measure="ccc",
         choice=made,
         test_uses=test_uses,

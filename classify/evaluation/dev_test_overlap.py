@@ -16,8 +16,6 @@ from ..data.splitting.findings import Finding, Kind
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
 
-__all__ = ["check_apart"]
-
 MOST_TEXTS = 0.05
 
 

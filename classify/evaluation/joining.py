@@ -15,7 +15,6 @@ import numpy as np
 from ...cache.errors import InputError, listed
 from ...cache.manifest.manifest import check_manifest
 from ..data.predictions import Predictions
-from ..data.splitting.findings import ranked
 from ..data.splitting.split import Split
 from ..data.task import Task
 from ..data.vocabulary import any_case
@@ -26,17 +25,6 @@ from .dev_test_overlap import check_apart
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
-
-__all__ = [
-    "Joined",
-    "assemble",
-    "best_on_dev",
-    "chosen_apart",
-    "each_group",
-    "in_common",
-    "mean_of_all",
-    "task_as_is",
-]
 
 FORMAT = 2
 P = TypeVar("P", Part, Rated)
@@ -176,10 +164,9 @@ def assemble(
     chosen: str | None,
     task: Mapping[str, Any],
     groups: Mapping[str, Any],
-    warnings: Sequence[str],
     **more: Any,
 ) -> dict[str, Any]:
-    """Return `Comparison.data`: what labels and numbers share, and `more`.
+    """Return `Comparison.data` without warnings yet: what labels and numbers share, and `more`.
 
     Parameters
     ----------
@@ -191,8 +178,6 @@ def assemble(
         The system that dev chose.
     task, groups
         Their description, as JSON.
-    warnings
-        In any order.
     """
     return {
         "format": FORMAT,
@@ -206,7 +191,7 @@ def assemble(
             "ties": "the first label in task order",
             "chosen_on": "dev" if joined.tuning else None,
         },
-        "warnings": ranked(warnings),
+        "warnings": [],
         "chosen": chosen,
         "pairs_of": None if joined.options.all_pairs else chosen,
         "systems": {

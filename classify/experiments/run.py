@@ -1,15 +1,15 @@
 """Run a recipe: extract what is missing, train what changed, compare, report.
 
 Every step is kept under a key over all that decides its result, so a second run finds everything
-done, a changed member trains that member only, and a killed run continues where it was; the report
-changes at once, when all of the next one is there. Rows that
-could not be embedded are quarantined: the run ends with exit code 3 and says how many and why.
+done, a changed member trains that member only, and a killed run continues where it was. The report
+is replaced in one step, once the next one is complete. Rows that could not be embedded are
+quarantined: the run ends with exit code 3 and reports how many and why.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -46,7 +46,7 @@ Line = Callable[[str], None]
 
 @dataclass
 class Outcome:
-    """What a run did and left.
+    """The result of a run.
 
     Attributes
     ----------
@@ -85,7 +85,6 @@ def run(
     on_table: Callable[[str], None] = lambda table: None,
     on_member: Callable[..., object] = lambda *row: None,
     progress: Callable[[str], None] = lambda line: None,
-    told: Container[str] = (),
 ) -> Outcome:
     """Run a recipe, as far as it is not done already.
 
@@ -104,8 +103,6 @@ def run(
         member, whenever they change; the last two may be None.
     progress : callable, optional
         Called with each step as it happens.
-    told : container of str, optional
-        Notes of the manifest that the user was told already.
 
     Returns
     -------
@@ -126,8 +123,7 @@ def run(
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
     with with_lines(recipe.at):
         ready, outcome = prepare(recipe), Outcome(recipe.report)
-        new = [note for note in ready.clips.notes if note not in told]
-        for note in [f"{ready.clips.source}: {note}" for note in new] + ready.notes:
+        for note in [f"{ready.clips.source}: {note}" for note in ready.clips.notes] + ready.notes:
             progress(note)
         for name, source in ready.sources.items():
             ready.stored[name] = look(source, ready.cache)
@@ -216,15 +212,15 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Work:
-    """What training and comparing need, and where it goes."""
+    """Training and comparing, into a report folder."""
 
     ready: Prepared
     report: ReportFolder
     outcome: Outcome
     on_table: Line
     progress: Line
-    n_jobs: int = -1
-    on_member: Callable[..., object] = lambda *row: None
+    n_jobs: int
+    on_member: Callable[..., object]
 
     def train_and_compare(self, found: list[Split]) -> None:
         """Compare on every division of the clips, and put the report in place."""
@@ -261,7 +257,7 @@ class _Work:
         report.finish({"key": run_key(ready), "table": outcome.table})
 
     def _announce(self, divided: list[Division]) -> None:
-        """Print what is used, what is left out, and what the splits warn of."""
+        """Print what is used, what is left out, and the warnings of the splits."""
         task, counts = self.ready.task, self.ready.task.counts(self.ready.labelled)
         shown = ", ".join(f"{label} {count}" for label, count in counts.items())
         self.progress(f"task {task.name}: {shown}")

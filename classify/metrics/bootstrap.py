@@ -26,7 +26,14 @@ from typing import Any
 
 import numpy as np
 
-from .intervals import half_length, retrained, share_interval, standard_error, t_quantile
+from .intervals import (
+    effective_count,
+    half_length,
+    retrained,
+    share_interval,
+    standard_error,
+    t_quantile,
+)
 from .measures import ratio
 
 #: fewer groups than this give no interval and no test: their spread is not known well enough
@@ -115,7 +122,7 @@ class Resamples:
         weight = self._weight(measure)
         known = weight * (self._carriers() >= FEW)
         share = self._share(known if known.any() else weight).sum(axis=1)
-        own = float(share.sum() ** 2 / (share**2).sum())
+        own = effective_count(share)
         return min(own, self.crossed[0].effective_groups(measure)) if self.crossed else own
 
     def _fewest(self) -> int:

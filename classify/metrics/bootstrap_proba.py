@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .bootstrap import FEWEST_GROUPS, draw_sums
-from .intervals import interval, retrained
+from .intervals import effective_count, interval, retrained
 
 LIMITS = {"nll": (0.0, np.inf), "brier": (0.0, 2.0), "ccc": (-1.0, 1.0)}
 
@@ -70,8 +70,7 @@ def proba_intervals(
     np.add.at(sums, codes, stacked)
     drawn = draw_sums(sums, n_resamples, random_state)
     whole = sums.sum(axis=0, keepdims=True)
-    carried = np.bincount(codes).astype(float)
-    effective = carried.sum() ** 2 / (carried**2).sum()  # few large speakers count as fewer
+    effective = effective_count(np.bincount(codes))
     found: dict[str, dict[str, tuple[float, float]]] = {}
     start = 0
     for name, own in columns.items():

@@ -213,9 +213,8 @@ def test_V03_half_a_training_is_never_kept(here):
         "net: {head: mlp, on: text, max_epochs: 100000, patience: 100000, hidden: [[8]]}",
     )
     code = (
-        "from affekt.classify import cli; "
-        "from affekt.classify.experiments.members import trainer; trainer.PAUSE = 0; "
-        "cli.main(['run', 'recipe.yaml'])"
+        "from affekt.classify import cli; from affekt.classify.experiments.members import trainer; "
+        "trainer.PAUSE = 0; cli.main(['run', 'recipe.yaml'])"
     )
     words = [sys.executable, "-c", code]
     with started(words, cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as worker:

@@ -25,6 +25,7 @@ from .audio_facts import NUMBERS, facts
 N_BINS = 8
 LEAST_GAIN = 0.05  # a smaller gain over chance does not explain the score of a head
 LEVEL = 0.01  # about ten factors are tried
+N_RESAMPLES = 2000
 N_DEALS = 999
 COLUMNS = {"corpus": "dataset", "language": "language"}
 
@@ -33,10 +34,8 @@ def audit(
     splits: Split | Sequence[Split],
     labels: Sequence[str],
     *,
-    columns: Sequence[str] = (),
     audio: bool = True,
     groups: str | None = "speaker",
-    n_resamples: int = 2000,
     random_state: int = 0,
 ) -> dict[str, Any]:
     """Predict the label from each factor alone, learnt on train and scored on test.
@@ -47,13 +46,11 @@ def audit(
         The split, or all folds of one, with task labels; test clips of the folds are pooled.
     labels
         The task's labels.
-    columns
-        More columns of the manifest to try: gender, microphone ...
     audio
         Also duration, loudness and sampling rate: from columns of that name or from the files,
         where they are available.
-    groups, n_resamples, random_state
-        What intervals resample, how often, and the seed.
+    groups, random_state
+        What intervals resample, and the seed.
 
     Returns
     -------
@@ -80,7 +77,7 @@ def audit(
         learn = metrics.codes(list(fold.train["label"]), labels)
         truth = metrics.codes(list(fold.test["label"]), labels)
         names = np.array(cluster_names(fold.test, groups), dtype=object)
-        for factor, here, there in _factors(fold, columns, audio, random_state):
+        for factor, here, there in _factors(fold, audio, random_state):
             if why := _mute(here, there):
                 left_out.setdefault(factor, why)
                 continue
@@ -104,7 +101,7 @@ def audit(
             {factor: guess},
             np.unique(names, return_inverse=True)[1],
             len(labels),
-            n_resamples=n_resamples,
+            n_resamples=N_RESAMPLES,
             random_state=random_state,
         )
         uar = drawn.estimates[factor]["uar"]
@@ -207,11 +204,11 @@ def _bins(values: Sequence[Any], edges: np.ndarray) -> list[int | None]:
 
 
 def _factors(
-    fold: Split, columns: Sequence[str], audio: bool, random_state: int
+    fold: Split, audio: bool, random_state: int
 ) -> Iterator[tuple[str, list[Any], list[Any]]]:
     """Yield the name of each factor and its values in train and test; None is unknown."""
     train, test = fold.train, fold.test
-    for name, column in {**COLUMNS, **{column: column for column in columns}}.items():
+    for name, column in COLUMNS.items():
         if column in train and column in test:
             yield name, _text(train[column]), _text(test[column])
     yield "speaker", _text(leaks.speakers(train)), _text(leaks.speakers(test))

@@ -26,8 +26,7 @@ def check_relation(
     dev_guess: np.ndarray,
     truth: np.ndarray,
     guess: np.ndarray,
-    n_labels: int,
-    labels: Sequence[str] | None = None,
+    labels: Sequence[str],
     *,
     dev_groups: np.ndarray | None = None,
     groups: np.ndarray | None = None,
@@ -42,8 +41,8 @@ def check_relation(
         True and predicted label codes of dev.
     truth, guess
         The same of test, in the order of the manifest.
-    n_labels, labels
-        Size of the label set, and its names for the message.
+    labels
+        The label set.
     dev_groups, groups
         Group code (speaker) of each clip of dev and of test; without, clips are independent.
 
@@ -58,12 +57,13 @@ def check_relation(
     Examples
     --------
     >>> truth = np.arange(300) * 7 // 3 % 3
-    >>> check_relation("words", truth, truth, truth, truth, 3)
+    >>> check_relation("words", truth, truth, truth, truth, "abc")
     []
     >>> shifted = np.roll(truth, 1)
-    >>> print(check_relation("words", truth, truth, shifted, truth, 3)[0][:60])
+    >>> print(check_relation("words", truth, truth, shifted, truth, "abc")[0][:60])
     the test labels look shifted from row 1 of 300 on: words fit
     """
+    n_labels = len(labels)
     chance = 1 / n_labels
     dev, dev_error, few_dev = _uar(dev_truth, dev_guess, n_labels, dev_groups)
     test, error, few = _uar(truth, guess, n_labels, groups)
@@ -75,7 +75,7 @@ def check_relation(
         truth,
         guess,
         groups,
-        labels or [f"label {code + 1}" for code in range(n_labels)],
+        labels,
     )
     above = dev - chance
     far = max(few, few_dev) * np.hypot(error, dev_error)

@@ -19,8 +19,6 @@ import numpy as np
 
 from ...metrics.bootstrap import resample
 
-__all__ = ["candidates", "choice", "choice_saw_test", "choose", "chosen_anew"]
-
 N_DRAWS = 2000
 FULL_LUCK = 5  # dev speakers up to which a lead must be as large as one by luck
 WHY_MEAN = "the mean of all members, since no lead over it on dev is clearly more than luck"

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import stdtr
 
 from ...metrics.bootstrap import FEWEST_GROUPS, draws
-from ...metrics.intervals import standard_error, t_quantile
+from ...metrics.intervals import effective_count, standard_error, t_quantile
 from ...metrics.max_t import as_extreme, step_down
 from ...metrics.mcnemar_and_holm import holm
 
@@ -111,7 +111,8 @@ def _gap(own: np.ndarray, rest: np.ndarray, drawn: np.ndarray, level: float) -> 
     row |= {"uar": uar, "uar_rest": uar_rest, "difference": gap}
     if min(int((side[:, 0] > 0).sum(axis=0).min()) for side in sides) < FEWEST_GROUPS:
         return row
-    effective = [_effective(side[:, 0]) for side in sides]
+    trues = [side[:, 0] for side in sides]
+    effective = [effective_count((true / true.sum(axis=0)).sum(axis=1)) for true in trues]
     first, second = (
         standard_error(one, n) ** 2
         for one, n in zip((samples, samples_rest), effective, strict=True)
@@ -157,9 +158,7 @@ def _studentised(counts: np.ndarray, inside: np.ndarray) -> np.ndarray:
         share = weight / np.maximum(clips, 1)
         recall = side @ right / np.maximum(clips, 1)
         gap = gap + sign * (weight * recall).sum(axis=2)
-        moved = (
-            share @ right.T - (share * recall) @ true.T
-        )  # by each group, (deals, values, groups)
+        moved = share @ right.T - (share * recall) @ true.T  # (deals, values, groups)
         n = side.sum(axis=2)
         variance = variance + (side * moved**2).sum(axis=2) * n / np.maximum(n - 1, 1)
     return np.abs(gap) / np.sqrt(np.maximum(variance, 1e-12))
@@ -172,9 +171,3 @@ def _uar(side: np.ndarray, drawn: np.ndarray) -> tuple[float, np.ndarray]:
     there, hits = drawn @ side[:, 0], drawn @ side[:, 1]
     drawn_recall = np.where(there > 0, hits / np.maximum(there, 1), recall)
     return float(recall.mean()), drawn_recall.mean(axis=1)
-
-
-def _effective(true: np.ndarray) -> float:
-    """Return how many equally large groups would be as informative as these."""
-    share = (true / true.sum(axis=0)).sum(axis=1)
-    return float(share.sum() ** 2 / (share**2).sum())

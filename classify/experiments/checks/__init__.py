@@ -1,1 +1,1 @@
-"""What a run refuses before any work: in the recipe, and in the folders that it names."""
+"""Checks before any work: of the recipe, and of the folders that it names."""

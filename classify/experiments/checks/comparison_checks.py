@@ -1,4 +1,4 @@
-"""What a run refuses before any work in what the recipe asks of the comparison."""
+"""Checks of the comparison that a recipe describes, before any work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LABELS = ("label", "raw_label")
 CALIBRATES = ("calibrate", "calibrate_fused")
-#: keys of `compare` that are of labels
+#: keys of `compare` for classification tasks only
 OF_LABELS = (
     *("calibrate", "calibrate_fused", "crossed", "subsets"),
     *("learning_curve", "audit_audio"),
@@ -25,7 +25,7 @@ OF_LABELS = (
 
 
 def check_comparison(ready: Prepared) -> None:
-    """Check what a recipe asks of the comparison: ensembles, options, columns.
+    """Check ensembles, options and columns of the comparison that a recipe describes.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def check_comparison(ready: Prepared) -> None:
 
 
 def _check_numeric(recipe: Recipe, task: Task) -> None:
-    """Refuse what only labels have: members without a head, most ensembles, calibration."""
+    """Refuse what needs labels: members without a head, most ensembles, calibration."""
     from ...ensembles.fitted_rules import STRATEGIES
 
     name = task.name
@@ -96,8 +96,7 @@ def _check_numeric(recipe: Recipe, task: Task) -> None:
     if recipe.split.get("repeats", 1) > 1:
         raise SettingError(
             f"repeats are summarised for labels only, and the task {name!r} is a regression task; "
-            "use "
-            "scheme: group-kfold, which tests every speaker",
+            "use scheme: group-kfold, which tests every speaker",
             *("split", "repeats"),
         )
 

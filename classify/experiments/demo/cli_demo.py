@@ -60,6 +60,12 @@ def demo(
     recipe = write_recipe(manifest, output / "recipe.yaml", task, root)
     for note in recipe.notes:
         to_stderr(note)
+    printed = tuple(f": {note}" for note in recipe.notes)
     with heartbeat(to_stderr) as progress:
-        outcome = run(recipe.path, progress=progress, told=recipe.notes)
+
+        def once(line: str) -> None:
+            if not line.endswith(printed):  # the run repeats notes of the table
+                progress(line)
+
+        outcome = run(recipe.path, progress=once)
     report_outcome(ctx, outcome, figures=not no_figures)

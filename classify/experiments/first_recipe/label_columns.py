@@ -31,8 +31,7 @@ def columns_of_labels(clips: Manifest) -> str:
         return (
             f"{listed(flags)} are yes or no, and in {several} rows several are 1, but a task has "
             "one label for each clip: rename the column to learn to label, or rename them "
-            f"{PREFIX}"
-            f"{flags[0]} and so on to learn their shares"
+            f"{PREFIX}{flags[0]} and so on to learn their shares"
         )
     few = [n for n, values in others.items() if 1 < len(set(values) - {""}) < len(clips) / 2]
     few = [name for name in few if len(set(others[name])) <= MOST_LABELS]
@@ -103,8 +102,7 @@ def several_labels(counts: Counter[str]) -> str:
             if len(parts) > 1 and plain.issuperset(parts):
                 return (
                     f"the label {raw!r} is several labels in one cell: a task has one label for "
-                    "each "
-                    f"clip. Keep one, or put each into a column of its own, such as {PREFIX}joy, "
-                    "to learn their shares"
+                    "each clip. Keep one, or put each into a column of its own, such as "
+                    f"{PREFIX}joy, to learn their shares"
                 )
     return ""

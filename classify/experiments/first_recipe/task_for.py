@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 MOST_OF_ALL = 0.75  # of the clips, from which on a label alone gives a high accuracy
 FEWEST_CLIPS = 10  # of a label; it cannot be learnt from fewer
-#: columns of ratings, in the order in which they are listed in a task
-RESERVED = ("id", "label")
+RESERVED = ("id", "label")  # names that a label cannot have
 #: what programs write where there is no label, and what may mean that
 ABSENT = frozenset(("nan", "NaN", "NAN", "NaT", "<NA>"))
 DOUBTFUL = frozenset(("None", "null", "NULL", "NA", "N/A", "#N/A"))
@@ -172,8 +171,7 @@ def _of_labels(clips: Manifest, counts: Counter[str]) -> Choice:
     ]
     joined += [
         f"{count} clips have the label {raw!r}; if it means that there is no label, move it from "
-        "labels"
-        " to leave_out in the task file"
+        "labels to leave_out in the task file"
         for raw, count in counts.items()
         if raw.strip() in DOUBTFUL
     ]

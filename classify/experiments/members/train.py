@@ -98,7 +98,6 @@ def train_model(
         scale=scale,
         seeds=seeds,
         random_state=random_state,
-        refit=False,
     )
     if not head:
         raise InputError('--head is ""; expected the name of a head, as logistic')

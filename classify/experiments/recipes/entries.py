@@ -1,9 +1,9 @@
-"""What a recipe says of one encoder and of one member."""
+"""The entries of a recipe for one encoder and for one member."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Self
@@ -16,12 +16,12 @@ PROBE = "probe"  # of layers: the best one over folds of the training clips
 
 @dataclass(frozen=True, slots=True)
 class EncoderEntry:
-    """What the recipe calls an encoder: its name here, and how it is opened.
+    """An encoder of a recipe: its name there, and how it is opened.
 
     Attributes
     ----------
     name : str
-        The recipe's own word, used by `on`.
+        The name in the recipe, used by `on`.
     options : dict
         As in the recipe: `arguments` and ``store_dtype``; or only ``space``, a stored space's name.
     keys : tuple of str
@@ -92,12 +92,12 @@ class MemberEntry:
     head: str
     on: tuple[str, ...]
     layers: Mapping[str, tuple[Any, ...]]
-    combine: tuple[str, ...]
-    settings: Mapping[str, tuple[Any, ...]]
-    scale: bool | str
-    seeds: int
-    random_state: int
-    refit: bool
+    combine: tuple[str, ...] = ("concat",)
+    settings: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    scale: bool | str = True
+    seeds: int = 1
+    random_state: int = 0
+    refit: bool = False
     model: Path | None = None
     named: str = ""
     digest: str = ""

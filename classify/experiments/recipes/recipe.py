@@ -1,7 +1,7 @@
 """A recipe: one YAML file that describes a whole experiment, read into frozen dataclasses.
 
-Whatever is wrong is said with file, line, what was expected and the nearest right name, before any
-work. Paths are relative to the recipe. Reading one needs no head, no encoder and no torch.
+Every mistake is an error before any work, with file, line, what was expected and the nearest right
+name. Paths are relative to the recipe. Reading one needs no head, no encoder and no torch.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Recipe:
     task : str
         A named task, or the path of a task file.
     votes : Path, tuple of str or bool
-        A table of votes, the manifest's columns of raters, or whether it has columns of votes:
-        members learn from all raters.
+        A table of votes, the manifest's columns of raters, or whether the manifest has columns of
+        votes: members learn from all raters.
     encoders, members : dict
         By name, in the order of the recipe.
     split : dict
@@ -272,7 +272,7 @@ def _refuse_empty_list(what: str, at: Located, *, is_hidden: bool) -> None:
 
 
 def _given_model(name: str, at: Located, folder: Path) -> MemberEntry:
-    """Read a member that is a model already; `experiments.given_models` looks into it."""
+    """Read a member that is a model already; `with_models` reads its folder."""
     keys = at.mapping(f"member {name!r}")
     for key, value in keys.items():
         if key != "model":
@@ -282,7 +282,7 @@ def _given_model(name: str, at: Located, folder: Path) -> MemberEntry:
             )
     model = place(keys["model"], f"model of member {name!r}", folder)
     named = str(keys["model"].value)
-    return MemberEntry(name, "", (), {}, ("concat",), {}, True, 1, 0, False, model, named)
+    return MemberEntry(name, "", (), {}, model=model, named=named)
 
 
 def _member(

@@ -1,6 +1,6 @@
 """Compare the members of a run: on the clips that all of them have, and on every test clip.
 
-A text member has nothing to say about a clip without text. So the main comparison is made on the
+A text member cannot predict a clip without text. So the main comparison is made on the
 clips that every member has, which is the only fair one. Where that leaves clips out, a second
 comparison is made on every test clip that some member has: of the members that have all of these,
 and of each fixed ensemble over whichever members a clip has.
@@ -96,7 +96,7 @@ def compare_members(
 def add_run(
     comparison: Comparison, ready: Prepared, division: Division, more: Mapping[str, Any]
 ) -> None:
-    """Add what the run knows: which clips, how members were trained, votes, and `more`.
+    """Add what only a run has: which clips, how members were trained, votes, and `more`.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def write_comparison(
 
 
 def _options(ready: Prepared) -> CompareOptions:
-    """Return what the recipe asks of the comparison; language and dataset always get a table."""
+    """Return the options of the comparison; language and dataset always get a table."""
     recipe, clips = ready.recipe, ready.labelled
     asked = {key: value for key, value in recipe.compare.items() if key != "learning_curve"}
     by = [name for name in ("language", "dataset") if len(set(clips[name])) > 1]
@@ -194,7 +194,7 @@ def _wide(
 def _about(
     ready: Prepared, division: Division, shared: Sequence[str], everything: Sequence[str]
 ) -> dict[str, Any]:
-    """Return what the run knows besides the comparison."""
+    """Return the facts about a run that a comparison does not have."""
 
     def covered(ids: Sequence[str]) -> dict[str, Any]:
         languages = Counter(ready.labelled.select(ids)["language"])
@@ -240,8 +240,7 @@ def _no_majority(tied: int, clips: int) -> Finding:
     """Return a warning of clips whose label is one of several that as many raters chose."""
     text = (
         f"{tied} of {clips} test clips have no single leading label: of those that most raters "
-        "chose, the first in the task's order counts as the true one. UAR says little about "
-        "these clips; "
-        "unlabelled: drop leaves them out"
+        "chose, the first in the task's order counts as the true one. UAR says little about these "
+        "clips; unlabelled: drop leaves them out"
     )
     return Finding(text, Kind.CLIPS)

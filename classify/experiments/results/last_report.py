@@ -1,6 +1,6 @@
 """What a run needs from the last report in its folder: times of steps, and whether to keep it.
 
-A report of fewer clips does not take the place of a better one: that one is kept next to it.
+Before a report of fewer clips replaces a better one, the better one is copied next to it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The one training loop of all torch heads.
 
-AdamW, linear warm-up then cosine to zero, gradient clipping, early stopping on a dev score with
-the best epoch kept. Without early stopping, or without a dev score, it trains the given number of
-epochs and keeps the last: nothing is split off silently. Ctrl-C keeps what was
-reached so far.
+AdamW, linear warm-up then cosine to zero, gradient clipping, early stopping on a dev score with the
+best epoch kept. Without early stopping, or without a dev score, it trains the given number of
+epochs and keeps the last: nothing is split off silently. Ctrl-C keeps what was reached so far.
 """
 
 from __future__ import annotations

@@ -185,9 +185,8 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
     size = (folder / WEIGHTS).stat().st_size
     if size != expected["bytes"] or size > LARGEST_WEIGHTS:
         raise DamagedError(
-            f"{folder / WEIGHTS} has {size} bytes; {CONFIG} says {expected['bytes']}: "
-            "the two files are not of the same model, or the copy is incomplete; copy the folder "
-            "again"
+            f"{folder / WEIGHTS} has {size} bytes; {CONFIG} says {expected['bytes']}: the two "
+            "files are not of the same model, or the copy is incomplete; copy the folder again"
         )
     data = (folder / WEIGHTS).read_bytes()
     digest = hashlib.sha256(data).hexdigest()

@@ -85,9 +85,8 @@ def read_comparison(path: Path) -> dict[str, Any]:
                 raise TypeError("a name that is not text")
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path} was not written by an affekt run: expected systems with members and "
-            "strategy, and "
-            f"chosen ({type(error).__name__}: {error})"
+            f"{path} was not written by an affekt run: expected systems with members and strategy, "
+            f"and chosen ({type(error).__name__}: {error})"
         ) from None
     return data
 

@@ -89,8 +89,7 @@ def open_encoder(
     if where is None and "origin" not in recorded and not is_code(name):
         raise InputError(
             f"the model needs the encoder {name!r}, whose code is not installed here: install its "
-            "package, or call affekt.extract.register_encoder first "
-            "(docs/how-to/encoder.md)"
+            "package, or call affekt.extract.register_encoder first (docs/how-to/encoder.md)"
         )
     encoder = Encoder(name, **_options(fields, None if where else recorded.get("commit"), device))
     own = encoder.spec.with_store_dtype(spec.store_dtype)

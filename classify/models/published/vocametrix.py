@@ -247,8 +247,7 @@ def load_vocametrix(
     if len(names) != layout.classes:
         raise InputError(
             f"{place.name} has {layout.classes} classes; the labels are {', '.join(names)}: give "
-            f"them once: affekt import-model {in_shell(place.name)} --labels A,B -o MODEL "
-            "(labels=)"
+            f"them once: affekt import-model {in_shell(place.name)} --labels A,B -o MODEL (labels=)"
         )
     head = _head(path, layout, settings, names, width)
     return Valence(head, layout, settings, names, width, found, place.name)

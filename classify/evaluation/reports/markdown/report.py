@@ -156,8 +156,7 @@ def _measures(data: Data) -> str:
         order += f". Dev UAR is on the {data['dev']['clips']} dev clips that all members have"
     meant = (
         "F1 combines precision and recall of a label: macro F1 is its mean over labels, weighted "
-        "F1 "
-        "that weighted by clips."
+        "F1 that weighted by clips."
     )
     return f"## Every measure\n\n{meant} {text} Order: {order}.\n\n{table(header, rows)}\n\n" + (
         f"{_reliability(data)}\n\n{_expected(data)}".strip()
