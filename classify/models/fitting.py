@@ -37,7 +37,7 @@ def fit_models(
     train, dev, test
         As for `Model.fit`.
     allowed
-        What `refuse_leaks` is told to allow.
+        Options of `refuse_leaks`.
     """
     first = models[0]
     for name, part in {"train": train, "dev": dev, "test": test}.items():

@@ -1,8 +1,8 @@
 """A model: a head with its task, its features and its training record.
 
-A head sees only numbers. `Model` brings the rest: it reads the cache by content, standardises with
-the statistics of train alone, speaks label names in task order, and writes down what it was trained
-on. It saves to a folder that runs no code when loaded.
+A head sees only numbers. `Model` adds the rest: it reads the cache by content, standardises with
+the statistics of train alone, gives label names in task order, and records what it was trained on.
+It saves to a folder that runs no code when loaded.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ import numpy as np
 
 from ...cache.errors import InputError, listed
 from ...cache.identity.content_digests import row_key
-from ...cache.manifest import Manifest
 from ...cache.space import Space
 from ..heads.training.rows_on_disk import RowsOnDisk, is_large, stored_rows
 

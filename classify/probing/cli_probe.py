@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -94,10 +95,11 @@ def probe(
     """
     from ...cache.cache import Cache
     from ..data.task import Task
-    from ..serving.drawing import check_figure
+    from ..serving.drawing import check_figure, is_figure
     from .nested import probe as find
-    from .result import is_figure
+    from .result import MADE_BY
 
+    is_ours = partial(is_figure, made_by=MADE_BY)
     check_numbers({"n_jobs": n_jobs, "random_state": random_state})
     scale_ = read_scale(scale)
     penalties = {
@@ -107,10 +109,10 @@ def probe(
     }
     if figure is not None:
         check_figure(figure)
-        check_output("--figure", figure, [manifest, task], is_figure)
+        check_output("--figure", figure, [manifest, task], is_ours)
     clips = read_clips(manifest, root)
     if figure is not None:
-        check_output("--figure", figure, recordings(clips), is_figure)
+        check_output("--figure", figure, recordings(clips), is_ours)
     store = Cache(cache, readonly=True)
     found = find(
         clips,

@@ -12,9 +12,8 @@ from typing import Any
 
 from affekt.notebook import frame
 
-from ...cache.files.atomic_writes import written
 from ...cache.files.home_folder import at_home
-from ..serving.drawing import new_figure, plain
+from ..serving.drawing import new_figure, plain, save_figure
 
 MADE_BY = "affekt probe --figure"
 
@@ -158,7 +157,7 @@ class Probe:
         Parameters
         ----------
         path : path, optional
-            Write the figure there; the ending says the format.
+            Write the figure there; the extension gives the format.
 
         Returns
         -------
@@ -204,20 +203,11 @@ class Probe:
             panel.set_ylabel(f"{measure.upper()} on outer folds (dotted: chance)")
         panels[0, 0].legend(fontsize="small")
         if path is not None:
-            path = at_home(path)
-            kind = Path(path).suffix.lower().removeprefix(".")
-            made_by = {"png": {"Software": MADE_BY}, "svg": {"Creator": MADE_BY}}.get(kind)
-            with written(Path(path)) as draft:
-                figure.savefig(draft, dpi=150, format=kind, metadata=made_by)
+            save_figure(figure, Path(at_home(path)), MADE_BY)
         return figure
 
     def __repr__(self) -> str:
         return f"Probe of {', '.join(self.data['spaces'])}: {self.chosen}"
-
-
-def is_figure(head: bytes) -> bool:
-    """Whether a file begins as `Probe.plot` writes PNG and SVG."""
-    return head.startswith((b"\x89PNG", b"<?xml")) and MADE_BY.encode() in head
 
 
 def _parts(score: Mapping[str, Any], dimensions: Sequence[str]) -> dict[str, Any]:

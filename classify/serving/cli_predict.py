@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -235,10 +236,12 @@ def _check_places(
     output: Path | None, figure: Path | None, inputs: Sequence[str], clips: Manifest
 ) -> None:
     """Refuse to write over what is read, or where nothing can be written."""
+    from .drawing import is_figure
     from .output import is_output
-    from .timeline import is_figure
+    from .timeline import MADE_BY
 
-    for option, path, ours in (("-o", output, is_output), ("--figure", figure, is_figure)):
+    is_ours = partial(is_figure, made_by=MADE_BY)
+    for option, path, ours in (("-o", output, is_output), ("--figure", figure, is_ours)):
         if path is not None:
             check_output(option, path, chain(inputs, recordings(clips)), ours)
     if output is not None and figure is not None and output.absolute() == figure.absolute():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cache.errors import InputError
+from ...cache.files.atomic_writes import written
 
 
 def check_figure(path: Path) -> None:
@@ -29,6 +30,19 @@ def new_figure(**options: Any) -> Any:
             "pip install --force-reinstall matplotlib"
         ) from error
     return Figure(**options)
+
+
+def save_figure(figure: Any, path: Path, made_by: str) -> None:
+    """Write a figure in the format of its name, with what made it in the metadata."""
+    kind = path.suffix.lower().removeprefix(".")
+    metadata = {"png": {"Software": made_by}, "svg": {"Creator": made_by}}.get(kind)
+    with written(path) as draft:
+        figure.savefig(draft, dpi=150, format=kind, metadata=metadata)
+
+
+def is_figure(head: bytes, made_by: str) -> bool:
+    """Whether a file begins as `save_figure` writes PNG and SVG."""
+    return head.startswith((b"\x89PNG", b"<?xml")) and made_by.encode() in head
 
 
 def plain(text: str) -> str:

@@ -9,10 +9,16 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...cache.errors import InputError, expected_one_of
+from ...cache.errors import InputError
 from ...cache.files.home_folder import at_home
 from ...cache.files.reading import file_sha256, read_note
-from ..models.folders.run_folder import check_whole, is_run, read_comparison, readable_name
+from ..models.folders.run_folder import (
+    check_whole,
+    chosen_system,
+    is_run,
+    read_comparison,
+    readable_name,
+)
 from ..models.model import Model
 from ..models.new_clips.predict_methods import Predicts
 from ..models.new_clips.system import System
@@ -122,15 +128,8 @@ def open_system(
             return System(name, {name: found.model})
         return System(name, {name: Model.from_pretrained(str(place))})
     data = read_comparison(folder / "comparison.json")
-    systems = data["systems"]
-    chosen = system or data["chosen"]
-    if chosen is None:
-        raise InputError(
-            f"{folder}: nothing was chosen on dev; choose with --system: {', '.join(systems)}"
-        )
-    if chosen not in systems:
-        raise InputError(f"{folder} has no system {chosen!r}; {expected_one_of(chosen, systems)}")
-    entry = systems[chosen]
+    chosen = chosen_system(data, folder, system)
+    entry = data["systems"][chosen]
     _check_compared(folder, entry["members"], combined=bool(entry["strategy"]))
     opened = {name: _open_member(folder / "members" / name) for name in entry["members"]}
     models = {name: found[0] for name, found in opened.items()}

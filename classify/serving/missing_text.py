@@ -37,7 +37,7 @@ def with_text(
     language : str, optional
         ISO 639-3; ``"column"`` takes each clip's own; detected if left out.
     progress : callable
-        Told what happens.
+        Called with each message.
 
     Returns
     -------

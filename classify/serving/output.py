@@ -18,7 +18,7 @@ from ...cache.files.atomic_writes import written
 from ...cache.files.reading import parse_json
 from ..data.escape import cell
 from ..data.estimates import PREFIX, Estimates
-from ..models.new_clips.modalities_seen import Reason, told_reason
+from ..models.new_clips.modalities_seen import Reason, reason_text
 from ..options import to_stderr
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def say_remarks(answer: Answer, unread: Mapping[str, Reason], *, window: bool) -
     window : bool
         Whether this is a timeline already; else one is the advice for what is too long.
     """
-    reasons = {name: told_reason(reason) for name, reason in unread.items()} | answer.reasons
+    reasons = {name: reason_text(reason) for name, reason in unread.items()} | answer.reasons
     by_reason: dict[str, list[str]] = {}
     for name, reason in reasons.items():
         by_reason.setdefault(reason, []).append(name)

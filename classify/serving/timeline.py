@@ -17,7 +17,7 @@ from ..data.estimates import Estimates
 from ..data.predictions import Predictions
 from ..data.task_file import check_columns
 from ..models.new_clips.modalities_seen import Reason
-from .drawing import new_figure, plain
+from .drawing import new_figure, plain, save_figure
 
 LONGEST = 4 * 3600.0  # seconds of a recording, as of a clip that is embedded
 MOST = 1_000_000  # windows of all recordings
@@ -160,18 +160,13 @@ def write_timeline(path: str | PathLike[str], clips: Manifest, predictions: Pred
             writer.writerow([defused(name), start, end, *predictions.cells(label, row)])
 
 
-def is_figure(head: bytes) -> bool:
-    """Whether a file begins as `draw_timeline` writes PNG and SVG."""
-    return head.startswith((b"\x89PNG", b"<?xml")) and MADE_BY.encode() in head
-
-
 def draw_timeline(path: Path, clips: Manifest, predictions: Predictions) -> tuple[int, int]:
     """Draw the probabilities over time, one panel for each recording (at most twelve).
 
     Parameters
     ----------
     path : Path
-        Its ending says the format.
+        The extension gives the format.
     clips : Manifest
         Of `affekt.classify.serving.timeline.windows`.
     predictions : Predictions
@@ -206,8 +201,5 @@ def draw_timeline(path: Path, clips: Manifest, predictions: Predictions) -> tupl
         panel.set_title(plain(name), fontsize=9)
     panels[-1].set_xlabel("time in seconds")
     panels[0].legend(fontsize=8)
-    with written(path) as draft:
-        kind = path.suffix.lower().removeprefix(".")
-        made_by = {"png": {"Software": MADE_BY}, "svg": {"Creator": MADE_BY}}.get(kind)
-        figure.savefig(draft, dpi=150, format=kind, metadata=made_by)
+    save_figure(figure, path, MADE_BY)
     return len(shown), len(found)

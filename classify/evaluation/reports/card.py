@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ....cache.errors import AffektError, InputError, expected_one_of, shaped
+from ....cache.errors import AffektError, shaped
 from ...data.escape import md
 from ...metrics.bootstrap import FEWEST_GROUPS
+from ...models.folders.run_folder import chosen_system
 from ...serving.loading import open_system
 from ..comparison import Comparison
 from .card_metadata import metadata
@@ -66,13 +67,7 @@ def model_card(run: str | Path, system: str | None = None) -> str:
 
 
 def _card(run: str | Path, data: Mapping[str, Any], system: str | None) -> str:
-    name = system or data["chosen"]
-    if name is None:
-        raise InputError(
-            f"{run}: nothing was chosen on dev; choose with --system: {', '.join(data['systems'])}"
-        )
-    if name not in data["systems"]:
-        raise InputError(f"{run} has no system {name!r}; {expected_one_of(name, data['systems'])}")
+    name = chosen_system(data, run, system)
     entry, opened = data["systems"][name], None
     try:
         opened = open_system(run, system=name)

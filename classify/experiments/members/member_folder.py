@@ -20,7 +20,7 @@ from ....cache.manifest import Manifest
 from ...data.predictions import Predictions
 from ...data.task import Task
 from ...heads.registry import HeadError
-from ...models.folders.kept_files import MODEL, remove_older_drafts, replace_folder
+from ...models.folders.kept_files import MODEL, replace_folder
 from ...models.folders.model_folder import versions
 from ...options import C_RANGE
 from ..recipes.entries import MemberEntry
@@ -153,7 +153,6 @@ def train_member(
     """
     entry, home = trainer.entry, moves_to or folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    remove_older_drafts(folder, WRITTEN)
     with draft(folder) as new, _naming_member(entry):
         new.mkdir()
         fitted, tests, devs, records, history = [], [], [], [], []

@@ -144,5 +144,4 @@ class MemberEntry:
             "random_state": self.random_state,
             **({"refit": True} if self.refit else {}),
             **({"votes": True} if self.votes else {}),
-            **({} if self.head else {"model": 1}),  # before, members without a head had none
         }

@@ -5,15 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import time
-from contextlib import suppress
 from pathlib import Path
-
-from ....cache.files.atomic_writes import DAY
 
 #: what affekt writes into the folder of a model
 MODEL = re.compile(r"config\.json|model\.safetensors|encoders\.json")
-_OLDER = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")
 
 
 def replace_folder(new: Path, place: Path, written: re.Pattern[str] = MODEL) -> None:
@@ -59,40 +54,8 @@ def replace_folder(new: Path, place: Path, written: re.Pattern[str] = MODEL) -> 
 
 
 def aside_of(place: Path) -> Path:
-    """Return where the old folder is while the new one takes its place."""
+    """Return where the old folder is while it is replaced."""
     return place.with_name(f".{place.name}.old")
-
-
-def remove_older_drafts(place: Path, written: re.Pattern[str] = MODEL) -> None:
-    """Remove the drafts of a folder that killed runs of earlier versions left next to it.
-
-    They are called ``.NAME.<8 hex digits>.tmp``. The name does not say which process writes it, so
-    it has to be a day old, and to hold nothing but what affekt writes.
-
-    Parameters
-    ----------
-    place : Path
-        The folder, which need not exist.
-    written : pattern
-        As of `replace_folder`.
-    """
-    for path in place.parent.glob("*.tmp"):
-        name = _OLDER.fullmatch(path.name)
-        if name is not None and name[1] == place.name and path.is_dir() and not path.is_symlink():
-            with suppress(OSError):  # another user's, or another process was first
-                if _is_old_draft(path, written):
-                    shutil.rmtree(path)
-
-
-def _is_old_draft(folder: Path, written: re.Pattern[str]) -> bool:
-    inside = list(folder.rglob("*"))
-    names = [
-        "/".join(_OLDER.sub(r"\1", part) for part in path.relative_to(folder).parts)
-        for path in inside
-        if path.is_symlink() or not path.is_dir()
-    ]
-    newest = max(path.lstat().st_mtime for path in (folder, *inside))
-    return time.time() - newest > DAY and all(map(written.fullmatch, names))
 
 
 def _carry_over(old: Path, new: Path, written: re.Pattern[str], inside: str = "") -> None:

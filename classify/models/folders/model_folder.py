@@ -27,7 +27,7 @@ from ....cache.files.home_folder import at_home
 from ....cache.files.output_checks import check_output_folder
 from ....cache.files.reading import read_note, read_object
 from ....cache.identity.encoder_folder import encoder_folder, from_portable, to_portable
-from .kept_files import aside_of, remove_older_drafts, replace_folder
+from .kept_files import aside_of, replace_folder
 
 if TYPE_CHECKING:
     from ....cache.identity.spec import Spec
@@ -104,7 +104,6 @@ def write_folder(
     text = json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     _check(described, SCHEMA, str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    remove_older_drafts(folder)
     with draft(folder) as new:
         new.mkdir()
         write_whole(new / WEIGHTS, weights, durable=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ....cache.errors import InputError
+from ....cache.errors import InputError, expected_one_of
 from ....cache.files.cache_marker import MARKER
 from ....cache.files.home_folder import at_home
 from ....cache.files.reading import read_note, read_object
@@ -89,6 +90,20 @@ def read_comparison(path: Path) -> dict[str, Any]:
             f"and chosen ({type(error).__name__}: {error})"
         ) from None
     return data
+
+
+def chosen_system(
+    data: Mapping[str, Any], place: str | os.PathLike[str], system: str | None
+) -> str:
+    """Return the name of a system of a comparison; the one that dev chose by default."""
+    name, known = system or data["chosen"], ", ".join(data["systems"])
+    if name is None:
+        raise InputError(f"{place}: nothing was chosen on dev; choose with --system: {known}")
+    if name not in data["systems"]:
+        raise InputError(
+            f"{place} has no system {name!r}; {expected_one_of(name, data['systems'])}"
+        )
+    return name
 
 
 def systems_without(folder: str | os.PathLike[str], kind: str) -> list[str]:

@@ -61,12 +61,12 @@ def one_sided(model: Trained, sides: Sequence[Side]) -> dict[str, str]:
     return remarks
 
 
-def told_reason(reason: Reason) -> str:
+def reason_text(reason: Reason) -> str:
     """Return a reason on one line.
 
     Examples
     --------
-    >>> told_reason(("empty", "0 bytes")), told_reason(("no text", ""))
+    >>> reason_text(("empty", "0 bytes")), reason_text(("no text", ""))
     ('empty (0 bytes)', 'no text')
     """
     code, found = reason
@@ -78,5 +78,5 @@ def told_reason(reason: Reason) -> str:
 def refuse_failed(failed: Mapping[str, Reason], among: int) -> None:
     """Raise an `InputError` that names the clips, if there are any."""
     if failed:
-        reasons = listed([f"{name}: {told_reason(reason)}" for name, reason in failed.items()])
+        reasons = listed([f"{name}: {reason_text(reason)}" for name, reason in failed.items()])
         raise InputError(f"{len(failed)} of {among} clips cannot be embedded: {reasons}")

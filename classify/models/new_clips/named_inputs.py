@@ -121,12 +121,10 @@ def _files(given: str, failed: dict[str, Reason], notes: list[str]) -> list[str]
     if not given:
         raise InputError('"" names no file')
     if not os.path.lexists(given):
-        text = (
-            ""
-            if Path(given).suffix
-            else "; a text is given with --text, in Python with texts=[...]"
-        )
-        raise InputError(f"{given}: no such file{hint_missing(Path(given))}{text}")
+        hint = hint_missing(Path(given))
+        if not Path(given).suffix:
+            hint += "; a text is given with --text, in Python with texts=[...]"
+        raise InputError(f"{given}: no such file{hint}")
     if not Path(given).is_dir():
         return [str(Path(given))]
     found, other, debris = [], [], []

@@ -22,7 +22,7 @@ from ....cache.manifest import Manifest
 from ...data.predictions import Predictions
 from ..read_features import accepts_missing_side
 from .answer import UNLIKE, Answer, Trained, joined
-from .modalities_seen import Reason, Side, one_sided, told_reason, unusable
+from .modalities_seen import Reason, Side, one_sided, reason_text, unusable
 
 if TYPE_CHECKING:
     from ....cache.identity.spec import Spec
@@ -271,7 +271,7 @@ class System:
         return Answer(
             predictions,
             {name: code for name, (code, _) in failed.items()},
-            {name: told_reason(reason) for name, reason in failed.items()},
+            {name: reason_text(reason) for name, reason in failed.items()},
             {name: remark for name, remark in alone.items() if name not in failed},
             flags,
             members,

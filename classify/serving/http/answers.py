@@ -1,4 +1,4 @@
-"""From what a system answers to what a client gets: the rows of `affekt predict --json`."""
+"""JSON answers for clients: the rows of `affekt predict --json`."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def merged(ask: Callable[[Sequence[RawClip]], Answer], clips: Sequence[RawClip])
 
 
 def _part(whole: Answer, number: str, name: str) -> Answer:
-    """Return what an answer says of one clip, under the clip's own id."""
+    """Return the part of an answer for one clip, under the clip's own id."""
 
     def own(found: Mapping[str, Any]) -> dict[str, Any]:
         return {name: found[number]} if number in found else {}
@@ -126,20 +126,18 @@ def result(
     name : str
         Id of the recording.
     """
-    extra: dict[str, dict[str, Any]] = {}
-    if recording is not None:
-        for window, (start, end) in recording.spans.items():
-            extra[window] = {"recording": name, "start": start, "end": end}
+    spans = recording.spans.items() if recording is not None else ()
+    extra: dict[str, dict[str, Any]] = {
+        window: {"recording": name, "start": start, "end": end} for window, (start, end) in spans
+    }
     for one, remark in _all(answers, "remarks").items():
         extra[one] = extra.get(one, {}) | {"remark": remark}
     rows = _rows([answer.predictions for answer in answers], asked["top"], extra)
     if not rows:
         codes, reasons = _all(answers, "failed"), _all(answers, "reasons")
         first = next(iter(codes), "")
-        code, reason = (
-            _one_code(codes.get(first, "failed")),
-            reasons.get(first, "nothing was predicted"),
-        )
+        code = _one_code(codes.get(first, "failed"))
+        reason = reasons.get(first, "nothing was predicted")
         if code == "too_long" and recording is None:
             reason += "; /predict?window=SECONDS answers with a timeline"
         raise Refused(422, code, reason)

@@ -268,9 +268,8 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:
-        return _json(
-            {"code": "gone", "detail": "the client has disconnected"}, 400
-        )  # it is never read
+        # it is never read
+        return _json({"code": "gone", "detail": "the client has disconnected"}, 400)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

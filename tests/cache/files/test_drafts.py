@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,7 @@ from affekt.cache import Manifest
 from affekt.cache.files.atomic_writes import write_whole, written
 from affekt.classify import Predictions
 from affekt.classify.ensembles.saved import write_replays
-from affekt.classify.experiments.members.member_folder import WRITTEN
 from affekt.classify.experiments.results.repeats import write_repeats
-from affekt.classify.models.folders.kept_files import remove_older_drafts
 from affekt.classify.models.folders.model_folder import CONFIG, FORMAT, write_folder
 
 MODEL = {
@@ -76,43 +73,6 @@ def test_what_a_killed_run_left_goes_at_the_next(tmp_path, dead, name):
             place.write_bytes(b"half")
     WRITERS[name](tmp_path / name)
     assert {path.name for path in tmp_path.iterdir()} == {name, *(path.name for path in stay)}
-
-
-def test_what_a_killed_run_of_an_earlier_version_left_goes(tmp_path):
-    """Its name does not say which process writes it; a day has to have passed."""
-    long_ago = time.time() - 2 * 86_400
-
-    def left(name: str, *files: str, age: float = long_ago) -> Path:
-        place = tmp_path / name
-        for file in files:
-            (place / file).parent.mkdir(parents=True, exist_ok=True)
-            (place / file).write_bytes(b"half")
-            os.utime((place / file).parent, (age, age))
-            os.utime(place / file, (age, age))
-        os.utime(place, (age, age))
-        return place
-
-    gone = [
-        left(".model.0123abcd.tmp", "model.safetensors", "config.json"),
-        left(".lr.0123abcd.tmp", "pred.csv", "seeds/1.csv", ".model.fedcba98.tmp/config.json"),
-    ]
-    stay = [
-        left(".model.00000000.tmp", "model.safetensors", age=time.time()),  # perhaps it goes on
-        left(".model.11111111.tmp", "model.safetensors", "notes.txt"),  # the user's
-        left(".other.0123abcd.tmp", "model.safetensors"),
-        left(".model.backup.tmp", "model.safetensors"),
-        left(".model.0123abcd", "model.safetensors"),
-    ]
-    (tmp_path / ".model.22222222.tmp").write_bytes(b"a file")
-    os.utime(tmp_path / ".model.22222222.tmp", (long_ago, long_ago))
-    (tmp_path / ".model.33333333.tmp").symlink_to(stay[-1])
-    write_model(tmp_path / "model")
-    assert not gone[0].exists()
-    remove_older_drafts(tmp_path / "lr", WRITTEN)
-    assert not gone[1].exists()
-    assert all(list(path.iterdir()) for path in stay)
-    assert (tmp_path / ".model.22222222.tmp").exists()
-    assert (tmp_path / ".model.33333333.tmp").is_symlink()
 
 
 def test_no_draft_has_a_name_that_others_can_guess(tmp_path):
