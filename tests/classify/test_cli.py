@@ -180,9 +180,9 @@ def test_an_option_that_takes_one_value_is_not_given_two(command, monkeypatch):
 
 
 def test_help_is_shown_whatever_else_was_given():
-    told = CliRunner().invoke(affekt, ["probe", "--space", "a", "--task=x", "--task=y", "--help"])
-    assert told.exit_code == 0, told.output
-    assert "--task" in told.output
+    result = CliRunner().invoke(affekt, ["probe", "--space", "a", "--task=x", "--task=y", "--help"])
+    assert result.exit_code == 0, result.output
+    assert "--task" in result.output
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -238,7 +238,7 @@ def test_V04_umlauts_spaces_and_the_locale_C(here, tmp_path):
     assert (place / "out/report.md").is_file()
 
 
-def test_a_reader_that_leaves_is_no_error(here):
+def test_a_reader_that_leaves_is_not_an_error(here):
     command = f"{sys.executable} -m affekt.classify.cli --help | true"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr

@@ -66,8 +66,9 @@ def check_speakers(parts: Parts, *, allow: bool = False) -> list[str]:
         raise InputError(
             "; ".join(messages)
             + (
-                ". Expected speaker-disjoint parts: use the scheme speaker, or allow it explicitly: "
-                "allow_speaker_overlap=True, in a recipe split: {allow_speaker_overlap: true}"
+                ". Expected speaker-disjoint parts: use the scheme speaker, or allow it "
+                "explicitly: allow_speaker_overlap=True, in a recipe split: "
+                "{allow_speaker_overlap: true}"
             )
         )
     return [Finding(text, Kind.SPEAKERS) for text in messages]

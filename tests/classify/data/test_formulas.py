@@ -32,11 +32,11 @@ MARKS = st.text(st.sampled_from("'=+-@\t\r1a.e "), max_size=6)
 
 
 @given(MARKS)
-def test_a_name_is_no_formula_and_reads_back_exactly(name):
-    told = defused(name)
-    assert restored(told) == name
-    number = re.fullmatch(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", told)
-    assert number or told[:1] not in ("=", "+", "-", "@", "\t", "\r") or not told
+def test_a_name_is_not_a_formula_and_reads_back_exactly(name):
+    result = defused(name)
+    assert restored(result) == name
+    number = re.fullmatch(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", result)
+    assert number or result[:1] not in ("=", "+", "-", "@", "\t", "\r") or not result
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -76,7 +76,7 @@ def test_a_split_with_formulas_reads_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "result"),
     [
         ("no file /home/ann/a.wav", "no file a.wav"),
         ("no file /home/ann b/c d/a.wav: a part", "no file a.wav: a part"),
@@ -86,8 +86,8 @@ def test_a_split_with_formulas_reads_back(tmp_path):
         ("200 samples at 16000 Hz", "200 samples at 16000 Hz"),
     ],
 )
-def test_a_message_without_folders(message, told):
-    assert without_folders(message) == told
+def test_a_message_without_folders(message, result):
+    assert without_folders(message) == result
 
 
 def test_notes_of_failures_hold_no_folder_of_this_machine(tmp_path):

@@ -217,7 +217,7 @@ def test_lines_of_json_of_numbers_are_read_as_predict_writes_them(tmp_path):
     np.testing.assert_array_equal(Estimates.read(path, made.labels).proba, made.proba)
 
 
-def test_what_is_no_list_of_labels_is_told_so(tmp_path):
+def test_labels_that_are_not_a_list_are_refused(tmp_path):
     some().write(path := tmp_path / "p.csv")
     for wrong in (Task.named("valence"), "valence", 3):
         with pytest.raises(InputError, match=r"expected a list of labels, .*labels=task\.labels"):

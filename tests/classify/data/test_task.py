@@ -309,7 +309,7 @@ def test_a_mapping_with_what_yaml_made_of_a_label_is_refused(spec):
         Task.of(spec)
 
 
-def test_zero_and_one_are_asked_about():
+def test_labels_zero_and_one_give_a_note():
     def encode(task, *labels, dataset=""):
         rows = [
             {"id": f"{i}", "text": "t", "label": label, "dataset": dataset}

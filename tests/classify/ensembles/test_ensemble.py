@@ -155,7 +155,7 @@ def test_weights_must_name_every_member():
         WeightedEnsemble().combine(members)
 
 
-def test_vote_asks_the_mean_probability_at_a_tie():
+def test_vote_breaks_ties_by_the_mean_probability():
     a = Predictions(["1"], ["x", "y", "z"], [[0.50, 0.49, 0.01]])
     b = Predictions(["1"], ["x", "y", "z"], [[0.10, 0.90, 0.00]])
     assert VoteEnsemble().combine({"a": a, "b": b}).label == ["y"]

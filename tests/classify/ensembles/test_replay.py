@@ -68,11 +68,11 @@ def test_an_ensemble_comes_back_bit_for_bit(rule, calibrate, tmp_path):
 def test_wrong_files_are_refused_by_name(tmp_path):
     write_replays(tmp_path, {"mine": fitted("stacking", "vector")})
     text = (tmp_path / "ensembles.json").read_text(encoding="utf-8")
-    told = json.loads(text)
+    result = json.loads(text)
 
     def refused(match, error=InputError, **changes):
-        entry = told["ensembles"]["mine"] | changes
-        changed = told | {"ensembles": {"mine": entry}}
+        entry = result["ensembles"]["mine"] | changes
+        changed = result | {"ensembles": {"mine": entry}}
         (tmp_path / "ensembles.json").write_text(json.dumps(changed), encoding="utf-8")
         with pytest.raises(error, match=match):
             read_replays(tmp_path)

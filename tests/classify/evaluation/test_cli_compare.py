@@ -317,10 +317,10 @@ def test_answers_of_a_language_model_are_read_and_what_to_doubt_is_printed(tmp_p
     rows = [f"T{number};{label}" for number, label in enumerate(said)]
     (tmp_path / "llm.csv").write_text("\n".join(["ID;Label", *rows]))
     given = (compare, [str(tmp_path / "llm.csv"), "--truth", str(tmp_path / "gold.csv")])
-    told = CliRunner().invoke(*given)
-    assert told.exit_code == 0, repr(told.exception)
-    assert "llm     0.650" in told.stdout  # (0.95 + 1 + 0) / 3
-    assert "warning: no test clip is MIXED: each label counts 0 in the means" in told.stderr
+    done = CliRunner().invoke(*given)
+    assert done.exit_code == 0, repr(done.exception)
+    assert "llm     0.650" in done.stdout  # (0.95 + 1 + 0) / 3
+    assert "warning: no test clip is MIXED: each label counts 0 in the means" in done.stderr
     wrong = call(tmp_path / "lm.csv", "--truth", tmp_path / "gold.csv", code=2)
     assert wrong == f"{tmp_path / 'lm.csv'}: there is no such file. Did you mean 'llm.csv'?"
     wrong = call(tmp_path / "ot", tmp_path, code=2)
@@ -343,18 +343,18 @@ def test_a_report_is_html_of_a_folder_that_is_there(folder):
         ("ou", "x.html", "wrote. Did you mean 'out'?"),
         ("out", "x.pdf", "or in .tex for LaTeX tables. For PDF, print the page"),
     ):
-        told = CliRunner().invoke(report, [str(folder / run), "-o", str(folder / page)])
-        assert expected in str(told.exception)
+        done = CliRunner().invoke(report, [str(folder / run), "-o", str(folder / page)])
+        assert expected in str(done.exception)
         assert not (folder / page).exists()
     for name in ("x.html", "x.tex", "x.tex"):
-        told = CliRunner().invoke(report, [str(folder / "out"), "-o", str(folder / name)])
-        assert told.exit_code == 0, repr(told.exception)
+        done = CliRunner().invoke(report, [str(folder / "out"), "-o", str(folder / name)])
+        assert done.exit_code == 0, repr(done.exception)
     written = (folder / "x.tex").read_text()
     assert written == tables(Comparison.read(folder / "out").data)
     assert written.count(r"\begin{table}") == 2  # systems and pairs
     (folder / "x.tex").write_text("my paper")
-    told = CliRunner().invoke(report, [str(folder / "out"), "-o", str(folder / "x.tex")])
-    assert "this command did not write it" in str(told.exception)
+    done = CliRunner().invoke(report, [str(folder / "out"), "-o", str(folder / "x.tex")])
+    assert "this command did not write it" in str(done.exception)
 
 
 def test_one_system_has_no_table_of_pairs(folder):
@@ -369,9 +369,9 @@ def test_two_commands_never_write_into_one_folder_at_once(folder, monkeypatch):
     refused = []
 
     def watched(self, place):
-        with pytest.raises(InputError, match="is writing into the report") as told, locked(place):
+        with pytest.raises(InputError, match="is writing into the report") as done, locked(place):
             pass
-        refused.append(told)
+        refused.append(done)
         return write(self, place)
 
     write = Comparison.write

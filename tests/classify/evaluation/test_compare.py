@@ -209,7 +209,7 @@ def test_an_ensemble_of_ones_own(setting):
     assert learnt == pytest.approx(weights)
 
 
-def test_accuracy_and_uar_that_point_different_ways_are_said_so():
+def test_accuracy_and_uar_that_disagree_are_reported():
     """Right on nearly all of a large class, or on most of three classes."""
     labels = [LABELS[0]] * 400 + [LABELS[1]] * 40 + [LABELS[2]] * 40
     rows = [

@@ -259,7 +259,7 @@ def test_warnings_come_in_the_order_in_which_they_can_change_the_answer():
     assert heard.index(expected[-3]) > heard.index(expected[-2])
 
 
-def test_a_warning_of_several_folds_is_said_once_and_names_them():
+def test_a_warning_of_several_folds_is_given_once_and_names_them():
     def fold(name, *warnings):
         clips = Manifest.from_rows([{"id": "a", "text": "t", "label": "x"}])
         return Split(clips, clips, clips, "kfold", name, warnings)

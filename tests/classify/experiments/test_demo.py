@@ -75,11 +75,11 @@ def rows(labels, **columns):
 def test_the_command(corpus, tmp_path):
     """With a small corpus put where the demo would write its own."""
     write_corpus(tmp_path / "demo" / "corpus", voices=9, clips_per_voice=10)
-    told = CliRunner().invoke(affekt, ["demo", "-o", str(tmp_path / "demo")])
-    assert told.exit_code == 0, told.output
-    assert told.stdout.startswith("Synthetic corpus: the numbers below say nothing")
-    assert "speech-lr" in told.stdout
-    assert f"Report: {tmp_path / 'demo/out/report.html'}" in told.stdout
+    result = CliRunner().invoke(affekt, ["demo", "-o", str(tmp_path / "demo")])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("Synthetic corpus: the numbers below say nothing")
+    assert "speech-lr" in result.stdout
+    assert f"Report: {tmp_path / 'demo/out/report.html'}" in result.stdout
     again = CliRunner().invoke(affekt, ["demo", "-o", str(tmp_path / "demo")])
     assert "Nothing to do" in again.stderr
 
@@ -87,24 +87,24 @@ def test_the_command(corpus, tmp_path):
 def test_the_command_on_ones_own_clips(tmp_path):
     labels = ["bored", "keen"] * 30
     speakers = [f"s{i // 2 % 10}" for i in range(60)]
-    told_rows = rows(labels, speaker=speakers)
-    for row in told_rows:
+    table_rows = rows(labels, speaker=speakers)
+    for row in table_rows:
         row["text"] = f"{'what a drag' if row['label'] == 'bored' else 'let us go'} {row['id']}"
-    own = table(tmp_path, told_rows)
-    told = CliRunner().invoke(affekt, ["demo", "--manifest", str(own), "-o", str(tmp_path / "d")])
-    assert told.exit_code == 0, told.output
-    assert "Synthetic" not in told.stdout
-    assert "text-lr" in told.stdout
-    assert "speech-lr" not in told.stdout
+    own = table(tmp_path, table_rows)
+    result = CliRunner().invoke(affekt, ["demo", "--manifest", str(own), "-o", str(tmp_path / "d")])
+    assert result.exit_code == 0, result.output
+    assert "Synthetic" not in result.stdout
+    assert "text-lr" in result.stdout
+    assert "speech-lr" not in result.stdout
 
 
-def test_a_note_on_the_table_is_told_once_though_the_run_knows_it_too(tmp_path):
-    told_rows = rows(["bored", "keen"] * 30, recording=[f"{i}.wav" for i in range(60)])
-    own = table(tmp_path, told_rows)
+def test_a_note_on_the_table_is_printed_once(tmp_path):
+    table_rows = rows(["bored", "keen"] * 30, recording=[f"{i}.wav" for i in range(60)])
+    own = table(tmp_path, table_rows)
     [note] = Manifest.read(own).notes
-    told = CliRunner().invoke(affekt, ["demo", "--manifest", str(own), "-o", str(tmp_path / "d")])
-    assert told.exit_code == 0, told.output
-    assert told.stderr.count(note) == 1
+    result = CliRunner().invoke(affekt, ["demo", "--manifest", str(own), "-o", str(tmp_path / "d")])
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count(note) == 1
     again: list[str] = []
     run(tmp_path / "d" / "recipe.yaml", progress=again.append)
     assert [line for line in again if note in line]

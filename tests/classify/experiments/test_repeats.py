@@ -62,10 +62,10 @@ def test_the_summary_is_that_of_the_repeats(finished):
     ]
     for name in ("speech", "words", "mean"):
         values = [one["systems"][name]["test"]["uar"]["value"] for one in each]
-        told = summary["systems"][name]["uar"]
-        assert told["values"] == values
-        assert told["mean"] == pytest.approx(np.mean(values))
-        assert told["sd"] == pytest.approx(np.std(values, ddof=1))
+        result = summary["systems"][name]["uar"]
+        assert result["values"] == values
+        assert result["mean"] == pytest.approx(np.mean(values))
+        assert result["sd"] == pytest.approx(np.std(values, ddof=1))
     chosen = [one["systems"][one["chosen"]]["test"]["uar"]["value"] for one in each]
     assert summary["systems"]["(what dev chose)"]["uar"]["values"] == chosen
     report = (finished / "report.md").read_text(encoding="utf-8")
@@ -93,8 +93,8 @@ def test_seeds_are_a_source_of_variance_in_the_report(finished):
     found = data["seeds"]["words"]
     assert set(found["seeds"]) == {"0", "1", "2"}
     record = load(finished / "repeat-1/members/words/member.json")["parts"][0]
-    told = [one["test_uar"] for one in record["seeds"]]
-    assert list(found["seeds"].values()) == pytest.approx(told)
+    result = [one["test_uar"] for one in record["seeds"]]
+    assert list(found["seeds"].values()) == pytest.approx(result)
     assert "## Seeds" in (finished / "repeat-1/report.md").read_text(encoding="utf-8")
     kept = Predictions.read(finished / "repeat-1/members/words/seeds/1.csv")
     assert set(kept.ids) == set(Predictions.read(finished / "repeat-1/members/words/pred.csv").ids)

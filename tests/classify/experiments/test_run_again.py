@@ -99,7 +99,7 @@ def test_a_member_is_trained_without_the_encoder_and_layers_are_checked(with_enc
         run(folder / "r.yaml")
 
 
-def test_weights_that_are_gone_are_said_and_stored_rows_used(with_encoder, tmp_path):
+def test_missing_weights_are_reported_and_stored_rows_used(with_encoder, tmp_path):
     folder = copied(with_encoder, tmp_path / "run")
     run(folder / "r.yaml")
     weights = folder / "enc" / "model.safetensors"
@@ -175,9 +175,9 @@ def test_a_report_of_fewer_clips_keeps_the_better_one(heard):
     said: list[str] = []
     outcome = run(heard / "r.yaml", progress=said.append)
     assert outcome.exit_code == 3
-    [told] = [line for line in said if "kept in" in line]
-    assert "17 instead of 18 for text" in told
-    assert said.index(told) < said.index("comparing")
+    [result] = [line for line in said if "kept in" in line]
+    assert "17 instead of 18 for text" in result
+    assert said.index(result) < said.index("comparing")
     kept = heard / "out" / "earlier-report-of-18-clips"
     assert (kept / "comparison.json").read_bytes() == before
     assert (kept / "report.md").is_file()

@@ -162,9 +162,9 @@ def test_what_cannot_work_is_refused_with_its_line_and_nothing_is_made(
     for start in (preview, run):
         with pytest.raises(InputError) as error:
             start(path)
-        told = "\n".join([str(error.value), *getattr(error.value, "__notes__", ())])
-        assert words in told
-        assert f"{path}:{line}" in told
+        result = "\n".join([str(error.value), *getattr(error.value, "__notes__", ())])
+        assert words in result
+        assert f"{path}:{line}" in result
     assert sorted(folder.rglob("*")) == before
 
 
@@ -225,12 +225,12 @@ def test_a_check_counts_and_does_nothing_without_torch_or_scikit_learn(folder):
     )
     found, modules = done.stdout.splitlines()
     assert modules == "[]"
-    told = json.loads(found)
-    found_current = told["is_current"]
-    assert told["encoders"]["text"] | {"seconds": 0} == {
+    result = json.loads(found)
+    found_current = result["is_current"]
+    assert result["encoders"]["text"] | {"seconds": 0} == {
         **{"clips": 81, "stored": 0, "failed": 0, "to_embed": 81, "seconds": 0}
     }
-    [fold] = told["members"]["lr"]["folds"]
+    [fold] = result["members"]["lr"]["folds"]
     assert fold["train"] + fold["dev"] + fold["test"] == 81
     assert {one.name for one in folder.iterdir()} == {"clips.csv", "r.yaml"}
     run(path)
@@ -282,13 +282,13 @@ def test_a_sparse_recording_is_named_and_no_work(folder):
     write_clips(folder / "clips.csv", rows)
     member = ("lr2: {head: logistic, on: text", "lr2: {head: logistic, on: speech")
     both = ("{text: ngram}", "{text: ngram, speech: spectral}")
-    told = preview(recipe(folder, both, member))
-    assert told.encoders["speech"]["to_embed"] == 81
+    result = preview(recipe(folder, both, member))
+    assert result.encoders["speech"]["to_embed"] == 81
     name = rows[4]["id"]
     assert (
         f"speech: 1 of 81 recordings is too large, or sparse, and will be left out: {name}"
-    ) in told.notes
-    assert told.encoders["speech"]["seconds"] < 600  # by its size it is 11 days of speech
+    ) in result.notes
+    assert result.encoders["speech"]["seconds"] < 600  # by its size it is 11 days of speech
 
 
 def without_text(folder: Path, keep) -> None:

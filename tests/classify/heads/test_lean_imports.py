@@ -59,7 +59,7 @@ def test_same_numbers(found):
     np.testing.assert_array_equal(found["normal"], to_normal.fit_transform(X))
 
 
-def test_both_are_there_when_asked_for(found):
+def test_both_are_there_on_request(found):
     assert found["gmean"] == stats.gmean([1.0, 4.0])
     assert found["cdf"] == 0.5
     assert found["frame"] == 1

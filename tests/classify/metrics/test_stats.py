@@ -153,7 +153,7 @@ def test_p_is_never_printed_as_zero(p, text):
     assert verdicts.p_text(p).startswith(text)
 
 
-def test_equal_is_said_only_where_the_interval_supports_it():
+def test_equal_is_reported_only_where_the_interval_supports_it():
     row = {
         "a": "mean", "b": "lr", "uar_difference": 0.004, "groups": 40, "p_uar": 0.3,
         "p_uar_corrected": 0.5, "different": False, "groups_a_better": 9, "groups_b_better": 7,

@@ -128,7 +128,7 @@ def test_H06_one_seed_gives_bit_equal_results(space, part, model):
     assert np.array_equal(again.predict(part.test).proba, model.predict(part.test).proba)
 
 
-def test_the_scaler_sees_train_only(space, part, model):
+def test_the_scaler_is_fitted_on_train_only(space, part, model):
     X = space.cache.read(space, part.train, layers=1).astype(np.float64)
     np.testing.assert_allclose(model.scaling.mean, X.mean(axis=0), rtol=1e-12)
     assert model.scaling.deviation[7] == 1  # the constant feature
@@ -204,7 +204,7 @@ def test_several_layers_and_a_mean(space, part):
         (None, "of type NoneType"),
     ],
 )
-def test_what_is_no_head_is_refused_before_any_work(space, part, head, said):
+def test_a_wrong_head_is_refused_before_any_work(space, part, head, said):
     with pytest.raises(InputError, match=said):
         Model(head, VALENCE, space.features(layers=1)).fit(part.train)
 
@@ -337,7 +337,7 @@ def test_D04_one_byte_and_one_tensor(model, tmp_path):
         assert words in str(error.value)
 
 
-def test_C04_an_untrained_model_is_neither_saved_nor_asked(space, tmp_path, clips):
+def test_C04_an_untrained_model_neither_saves_nor_predicts(space, tmp_path, clips):
     model = Model(LogisticHead(), VALENCE, space.features(layers=1))
     with pytest.raises(InputError, match="not trained"):
         model.save_pretrained(tmp_path / "m")

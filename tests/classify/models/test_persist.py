@@ -242,7 +242,7 @@ def test_D08_a_save_killed_at_its_worst_moment(folder, moment):
 
 
 @pytest.mark.parametrize("name", ["chapter.tex", "config.json"])
-def test_a_folder_that_is_no_model_is_not_replaced(tmp_path, name):
+def test_a_folder_that_is_not_a_model_is_kept(tmp_path, name):
     """An encoder of others has a config.json too."""
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / name).write_text('{"years": "of work"}', encoding="utf-8")

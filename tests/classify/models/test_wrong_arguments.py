@@ -89,8 +89,8 @@ def test_features_of_another_shape(space, clips, model):
 def test_features_that_are_not_finite_name_the_clip(space, clips, model, wrong):
     X = space.features().read(clips)[:2].copy()
     X[1, 5] = wrong
-    told = f"the features of '{clips.ids[1]}' hold what is not a finite number"
-    with pytest.raises(InputError, match=told):
+    message = f"the features of '{clips.ids[1]}' hold what is not a finite number"
+    with pytest.raises(InputError, match=message):
         model.predict_features(clips.ids[:2], X)
     with pytest.raises(InputError, match="expected numbers"):
         model.predict_features(clips.ids[:2], X.astype(str))

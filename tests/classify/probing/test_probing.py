@@ -229,9 +229,9 @@ def test_the_choice_reaches_train_and_recipes(corpus, tmp_path):
     assert best_layer(clips, a, Task.named("valence"))["layer"] == 1
     common = [str(folder / "clips.csv"), "--cache", str(folder / "c"), "--task", "valence"]
     words = [*common, "--space", a.name, "--head", "logistic", "--layers", "probe", "--json"]
-    told = CliRunner().invoke(affekt, ["train", *words, "-o", str(tmp_path / "m")])
-    assert told.exit_code == 0, told.output
-    said = json.loads(told.stdout)
+    result = CliRunner().invoke(affekt, ["train", *words, "-o", str(tmp_path / "m")])
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
     assert said["chosen"]["layers"] == {a.name: 1}
     assert len(said["probed"][a.name]["by_layer"]) == 3
     assert layers_of_members(folder, "valence", "logistic", a, b, tmp_path) == [[1], [0]]
@@ -242,9 +242,9 @@ def test_the_command(corpus, tmp_path):
     words = ["probe", str(folder / "clips.csv"), "--cache", str(folder / "c"), "--task", "valence"]
     words += ["--space", a.name, "--space", b.name, "--C", "0.01,1"]
     figure = tmp_path / "layers.svg"
-    told = CliRunner().invoke(affekt, [*words, "--json", "--figure", str(figure)])
-    assert told.exit_code == 0, told.output
-    data = json.loads(told.stdout)
+    result = CliRunner().invoke(affekt, [*words, "--json", "--figure", str(figure)])
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
     assert data["chosen"]["space"] == a.name
     assert figure.read_text().startswith("<?xml")
     again = CliRunner().invoke(affekt, [*words, "--figure", str(figure)])
@@ -252,6 +252,6 @@ def test_the_command(corpus, tmp_path):
     assert "Chosen on inner folds" in again.stdout
     mine = tmp_path / "mine.png"
     mine.write_bytes(b"\x89PNG a picture of mine")
-    told = CliRunner().invoke(affekt, [*words, "--figure", str(mine)])
-    assert isinstance(told.exception, InputError)
+    result = CliRunner().invoke(affekt, [*words, "--figure", str(mine)])
+    assert isinstance(result.exception, InputError)
     assert mine.read_bytes() == b"\x89PNG a picture of mine"

@@ -304,7 +304,7 @@ def test_folds_that_cannot_be_trained_are_refused_with_what_helps_there(corpus):
     ("task", "scale", "why"),
     [(Task.from_spec(SPEC), True, "the task has ratings"), ("valence", False, "scale is false")],
 )
-def test_another_device_is_not_used_and_said_so(corpus, monkeypatch, task, scale, why):
+def test_another_device_is_refused_in_a_note(corpus, monkeypatch, task, scale, why):
     from affekt.classify.probing import grid
 
     _, clips, a, _ = corpus
@@ -318,7 +318,7 @@ def test_the_choice_reaches_train_and_recipes(corpus, tmp_path):
     folder, _, a, b = corpus
     words = [str(folder / "clips.csv"), "--cache", str(folder / "c"), "--space", a.name]
     words += ["--task", str(folder / "affect.yaml")]
-    told = CliRunner().invoke(
+    result = CliRunner().invoke(
         affekt,
         [
             "train",
@@ -332,8 +332,8 @@ def test_the_choice_reaches_train_and_recipes(corpus, tmp_path):
             str(tmp_path / "m"),
         ],
     )
-    assert told.exit_code == 0, told.output
-    said = json.loads(told.stdout)
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
     assert said["chosen"]["layers"] == {a.name: 1}
     assert len(said["probed"][a.name]["by_layer"]) == LAYERS
     assert layers_of_members(folder, folder / "affect.yaml", "ridge", a, b, tmp_path) == [[1], [0]]
@@ -344,13 +344,13 @@ def test_the_command(corpus, tmp_path):
     words = ["probe", str(folder / "clips.csv"), "--cache", str(folder / "c")]
     words += ["--task", str(folder / "affect.yaml"), "--space", a.name, "--space", b.name]
     figure = tmp_path / "layers.svg"
-    told = CliRunner().invoke(
+    result = CliRunner().invoke(
         affekt, [*words, "--alpha", "1,100", "--json", "--figure", str(figure)]
     )
-    assert told.exit_code == 0, told.output
-    data = json.loads(told.stdout)
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
     assert data["chosen"]["space"] == a.name
     assert (data["measure"], data["alpha"]) == ("ccc", [1.0, 100.0])
     assert figure.read_text().startswith("<?xml")
-    told = CliRunner().invoke(affekt, [*words, "--C", "0.1"])
-    assert "expected numbers, as --alpha 1,10" in str(told.exception)
+    result = CliRunner().invoke(affekt, [*words, "--C", "0.1"])
+    assert "expected numbers, as --alpha 1,10" in str(result.exception)

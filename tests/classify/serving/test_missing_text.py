@@ -64,17 +64,17 @@ def run(folder, *words):
 
 
 def test_without_the_flag_it_is_named(folder):
-    told = run(folder, "--json")
-    assert "2 of 2 clips have no text" in told.stderr
-    assert "--transcribe" in told.stderr
-    assert told.return_value == 3 or told.exit_code == 3
+    result = run(folder, "--json")
+    assert "2 of 2 clips have no text" in result.stderr
+    assert "--transcribe" in result.stderr
+    assert result.return_value == 3 or result.exit_code == 3
 
 
-def test_with_the_flag_the_text_is_written_and_said_by_whom(folder, hears, tmp_path):
+def test_the_flag_writes_the_text_and_names_the_transcriber(folder, hears, tmp_path):
     calls = hears("wonderful party")
     words = ("--transcribe", "--whisper", folder / "whisper", "--language", "eng")
-    told = run(folder, *words, "--cache", tmp_path / "c", "--json")
-    rows = json.loads(told.stdout)
+    result = run(folder, *words, "--cache", tmp_path / "c", "--json")
+    rows = json.loads(result.stdout)
     assert [row["label"] for row in rows] == ["positive", "positive"]
     assert rows[0]["text"] == "wonderful party"
     assert rows[0]["text_source"] == "asr"
@@ -87,18 +87,18 @@ def test_with_the_flag_the_text_is_written_and_said_by_whom(folder, hears, tmp_p
 
 def test_nothing_said_is_a_reason(folder, hears):
     hears("")
-    told = run(folder, "--transcribe", "--whisper", folder / "whisper")
-    assert "2 blank" in told.stderr
-    assert "not predicted: no text" in told.stderr
-    assert told.return_value == 3 or told.exit_code == 3
+    result = run(folder, "--transcribe", "--whisper", folder / "whisper")
+    assert "2 blank" in result.stderr
+    assert "not predicted: no text" in result.stderr
+    assert result.return_value == 3 or result.exit_code == 3
 
 
 def test_a_text_that_is_given_is_not_transcribed(folder, hears):
     calls = hears("furious insult")
-    told = CliRunner().invoke(
+    result = CliRunner().invoke(
         predict,
         [str(folder / "model"), str(folder / "0.wav"), "--text", "monday table", "--transcribe"],
         standalone_mode=False,
     )
-    assert "neutral" in told.stdout
+    assert "neutral" in result.stdout
     assert calls == []

@@ -205,11 +205,11 @@ def predict(*words):
     return result
 
 
-def test_one_file_is_told_readably(corpus):
+def test_one_file_is_printed_readably(corpus):
     file = next((corpus / "wav").glob("*.flac"))
-    told = predict(corpus / "out", file, "--system", "speech")
-    assert told.exit_code == 0, told.stderr
-    lines = told.stdout.splitlines()
+    done = predict(corpus / "out", file, "--system", "speech")
+    assert done.exit_code == 0, done.stderr
+    lines = done.stdout.splitlines()
     assert lines[0] == str(file)
     assert lines[1].split()[0] in VALENCE.labels
     assert len(lines) == 5
@@ -230,9 +230,9 @@ def test_names_over_255_bytes_get_ids_that_end_as_they_do(corpus, tmp_path):
     for file in files:
         shutil.copy(file, deep / file.name)
     words = (corpus / "out", deep, "--system", "speech")
-    told = predict(*words, "--json")
-    assert told.exit_code == 0, told.output
-    rows = json.loads(told.stdout)
+    done = predict(*words, "--json")
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)
     assert [row["path"] for row in rows] == [str(deep / file.name) for file in files]
     assert all(len(row["id"].encode()) <= 255 for row in rows)
     assert len({row["id"] for row in rows}) == 2
@@ -245,15 +245,15 @@ def test_names_over_255_bytes_get_ids_that_end_as_they_do(corpus, tmp_path):
 
 def test_json_csv_and_jsonl_say_the_same(corpus, tmp_path):
     words = (corpus / "out", corpus / "wav", "--system", "speech", "--cache", tmp_path / "c")
-    told = json.loads(predict(*words, "--json").stdout)
+    done = json.loads(predict(*words, "--json").stdout)
     assert predict(*words, "-o", tmp_path / "p.csv").exit_code == 0
     assert predict(*words, "-o", tmp_path / "p.jsonl").exit_code == 0
     table = Predictions.read(tmp_path / "p.csv", labels=VALENCE.labels)
     lines = (tmp_path / "p.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line) for line in lines] == told
-    assert [row["id"] for row in told] == table.ids
-    assert [row["label"] for row in told] == table.label
-    for row, proba in zip(told, table.proba, strict=True):
+    assert [json.loads(line) for line in lines] == done
+    assert [row["id"] for row in done] == table.ids
+    assert [row["label"] for row in done] == table.label
+    for row, proba in zip(done, table.proba, strict=True):
         assert [row["scores"][label] for label in table.labels] == proba.tolist()
 
 
@@ -282,10 +282,10 @@ def test_a_manifest_with_broken_files_ends_with_3(corpus, tmp_path):
         "id,path\n" + "".join(f"{i},wav/{name}\n" for i, name in enumerate(files[:4])),
         encoding="utf-8",
     )
-    told = predict(corpus / "out", tmp_path / "clips.csv", "--system", "speech", "--json")
-    assert told.exit_code == 3
-    assert "0: not predicted: empty" in told.stderr
-    assert [row["id"] for row in json.loads(told.stdout)] == ["1", "2", "3"]
+    done = predict(corpus / "out", tmp_path / "clips.csv", "--system", "speech", "--json")
+    assert done.exit_code == 3
+    assert "0: not predicted: empty" in done.stderr
+    assert [row["id"] for row in json.loads(done.stdout)] == ["1", "2", "3"]
 
 
 def test_text_alone_and_with_a_file(corpus):
@@ -321,9 +321,9 @@ def test_wrong_usage(corpus, tmp_path, words, said):
         "MODEL": corpus / "out/members/speech/model",
         "EMPTY": tmp_path,
     }
-    told = predict(*(names.get(word, word) for word in words))
-    assert isinstance(told.exception, InputError)
-    assert said in str(told.exception)
+    done = predict(*(names.get(word, word) for word in words))
+    assert isinstance(done.exception, InputError)
+    assert said in str(done.exception)
 
 
 @given(st.floats(0.1, 100), st.floats(0.5, 10), st.floats(0.1, 1))
@@ -353,8 +353,8 @@ def test_a_timeline_as_a_table_and_a_figure(corpus, tmp_path):
         "--hop",
         0.5,
     )
-    told = predict(*words, "-o", tmp_path / "t.csv", "--figure", tmp_path / "t.png")
-    assert told.exit_code == 0, told.output
+    done = predict(*words, "-o", tmp_path / "t.csv", "--figure", tmp_path / "t.png")
+    assert done.exit_code == 0, done.output
     with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["id"] for row in rows} == {str(tmp_path / "long.wav")}

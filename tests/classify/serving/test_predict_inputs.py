@@ -30,9 +30,9 @@ def models(tmp_path_factory) -> Path:
 
 
 def refused(said: str, *words: object) -> None:
-    told = predict(*words)
-    assert isinstance(told.exception, InputError), told.output
-    assert said in str(told.exception)
+    result = predict(*words)
+    assert isinstance(result.exception, InputError), result.output
+    assert said in str(result.exception)
 
 
 def test_one_bad_file_of_a_folder_fails_alone(models, tmp_path):
@@ -49,10 +49,10 @@ def test_one_bad_file_of_a_folder_fails_alone(models, tmp_path):
     (wav / "._good.wav").write_bytes(b"\0\5\x16\7")
     (wav / "__MACOSX").mkdir()
     sound(wav / "__MACOSX" / "good.wav")
-    told = predict(models / "speech", wav, "--json")
-    assert told.exit_code == 3, told.output
+    result = predict(models / "speech", wav, "--json")
+    assert result.exit_code == 3, result.output
     names = [str(wav / "dir.wav/inner.wav"), str(wav / "good.wav")]
-    assert [row["id"] for row in json.loads(told.stdout)] == names
+    assert [row["id"] for row in json.loads(result.stdout)] == names
     for said in (
         "pipe.wav: not predicted: not_a_file",
         "loop.wav: not predicted: denied (cannot be read: Too many levels",
@@ -63,7 +63,7 @@ def test_one_bad_file_of_a_folder_fails_alone(models, tmp_path):
         "have it read): " + str(wav / "notes.xyz"),
         f"next to the audio: {wav / '._good.wav'}, {wav / '__MACOSX'}",
     ):
-        assert said in told.stderr
+        assert said in result.stderr
 
 
 def test_every_ending_that_can_be_decoded_is_found(models, tmp_path):
@@ -71,9 +71,9 @@ def test_every_ending_that_can_be_decoded_is_found(models, tmp_path):
     samples, rate = soundfile.read(tmp_path / "a.wav")
     for name, kind in (("b.aifc", "AIFF"), ("c.snd", "AU"), ("d.sph", "NIST"), ("e.wave", "WAV")):
         soundfile.write(tmp_path / name, samples, rate, format=kind, subtype="PCM_16")
-    told = predict(models / "speech", tmp_path, "--json")
-    assert told.exit_code == 0, told.output
-    assert [Path(row["id"]).name for row in json.loads(told.stdout)] == [
+    result = predict(models / "speech", tmp_path, "--json")
+    assert result.exit_code == 0, result.output
+    assert [Path(row["id"]).name for row in json.loads(result.stdout)] == [
         *("a.wav", "b.aifc", "c.snd", "d.sph", "e.wave")
     ]
 
@@ -86,13 +86,13 @@ def test_a_window_table_does_not_stop_at_a_bad_file(models, tmp_path):
     (tmp_path / "stream.wav").write_bytes(data)
     (tmp_path / "empty.wav").write_bytes(b"")
     (tmp_path / "text.wav").write_text("dear diary")
-    told = predict(models / "speech", tmp_path, "--window", 1, "--json")
-    assert told.exit_code == 3, told.output
-    rows = json.loads(told.stdout)
+    result = predict(models / "speech", tmp_path, "--window", 1, "--json")
+    assert result.exit_code == 3, result.output
+    rows = json.loads(result.stdout)
     times = [(Path(row["recording"]).name, row["start"], row["end"]) for row in rows]
     assert times == [(name, *t) for name in ("a.wav", "stream.wav") for t in ((0, 1), (0.2, 1.2))]
-    assert "empty.wav: not predicted: empty" in told.stderr
-    assert "text.wav: not predicted: not_audio" in told.stderr
+    assert "empty.wav: not predicted: empty" in result.stderr
+    assert "text.wav: not predicted: not_audio" in result.stderr
 
 
 def test_a_recording_beyond_four_hours_has_no_windows(models, tmp_path):
@@ -100,17 +100,17 @@ def test_a_recording_beyond_four_hours_has_no_windows(models, tmp_path):
     samples[9000:10_000] = np.random.default_rng(0).integers(-3000, 3000, 1000)
     soundfile.write(tmp_path / "long.flac", samples, 1000)
     (tmp_path / "clips.csv").write_text("id,path,start,end\na,long.flac,,\nb,long.flac,9,10\n")
-    told = predict(models / "speech", tmp_path / "clips.csv", "--window", 1, "--json")
-    assert told.exit_code == 3, told.output
-    assert {row["recording"] for row in json.loads(told.stdout)} == {"b"}
-    assert "a: not predicted: too_long (14401.0 s, the limit is 14400 s; cut it" in told.stderr
+    result = predict(models / "speech", tmp_path / "clips.csv", "--window", 1, "--json")
+    assert result.exit_code == 3, result.output
+    assert {row["recording"] for row in json.loads(result.stdout)} == {"b"}
+    assert "a: not predicted: too_long (14401.0 s, the limit is 14400 s; cut it" in result.stderr
 
 
 def test_windows_just_above_a_boundary_have_ids_of_their_own(models, tmp_path, monkeypatch):
     sound(tmp_path / "a.wav", 1.0039)
-    told = predict(models / "speech", tmp_path / "a.wav", "--window", 1, "--hop", 0.5, "--json")
-    assert told.exit_code == 0, told.output
-    ids = [row["id"].partition("#")[2] for row in json.loads(told.stdout)]
+    result = predict(models / "speech", tmp_path / "a.wav", "--window", 1, "--hop", 0.5, "--json")
+    assert result.exit_code == 0, result.output
+    ids = [row["id"].partition("#")[2] for row in json.loads(result.stdout)]
     assert ids == ["0.00-1.00", "0.0039-1.0039"]
     sound(tmp_path / "b.wav", 0.506)
     words = (models / "speech", tmp_path / "b.wav", "--window", 0.5, "--hop")
@@ -126,21 +126,21 @@ def test_segments_of_a_manifest_are_windowed_where_they_lie(models, tmp_path):
     (tmp_path / "clips.csv").write_text(
         "id,path,start,end,text\na,a.wav,0.5,1.5,\nb,a.wav,1.2,,\nc,a.wav,3,,\nd,,,,x\n"
     )
-    told = predict(models / "speech", tmp_path / "clips.csv", "--window", 0.6, "--json")
-    assert told.exit_code == 3, told.output
-    times = {row["id"] for row in json.loads(told.stdout)}
+    result = predict(models / "speech", tmp_path / "clips.csv", "--window", 0.6, "--json")
+    assert result.exit_code == 3, result.output
+    times = {row["id"] for row in json.loads(result.stdout)}
     assert times == {"a#0.50-1.10", "a#0.80-1.40", "a#0.90-1.50", "b#1.20-1.80", "b#1.40-2.00"}
-    assert "c: not predicted: bad_segment (-1 s" in told.stderr
-    assert "d: not predicted: no audio" in told.stderr
+    assert "c: not predicted: bad_segment (-1 s" in result.stderr
+    assert "d: not predicted: no audio" in result.stderr
 
 
-def test_a_fusion_says_that_it_saw_one_side_only(models, tmp_path, caplog):
+def test_a_fusion_reports_a_missing_side(models, tmp_path, caplog):
     (tmp_path / "clips.csv").write_text("id,path,text\na,none.wav,so good\n", encoding="utf-8")
-    told = predict(models / "fused", tmp_path / "clips.csv", "--json")
-    assert told.exit_code == 0, told.output
+    result = predict(models / "fused", tmp_path / "clips.csv", "--json")
+    assert result.exit_code == 0, result.output
     said = "audio missing; predicted from text alone"
-    assert f"a: {said}" in told.stderr
-    assert json.loads(told.stdout)[0]["remark"] == said
+    assert f"a: {said}" in result.stderr
+    assert json.loads(result.stdout)[0]["remark"] == said
     system = open_system(models / "fused")
     clips = Manifest.read(tmp_path / "clips.csv")
     assert system.predict(clips, Cache(tmp_path / "c")).one_sided == {"a": said}
@@ -179,9 +179,9 @@ def test_the_same_encoder_in_a_folder_of_another_name(tmp_path):
     model.save_pretrained(tmp_path / "model")
     (tmp_path / "one").rename(tmp_path / "two")
     words = (tmp_path / "model", files[0], "--encoder", tmp_path / "two", "--device", "cpu")
-    told = predict(*words, "--cache", tmp_path / "fresh", "--json")
-    assert told.exit_code == 0, told.output
-    [row] = json.loads(told.stdout)
+    result = predict(*words, "--cache", tmp_path / "fresh", "--json")
+    assert result.exit_code == 0, result.output
+    [row] = json.loads(result.stdout)
     wanted = model.predict(clips.select(["0"]))
     assert row["score"] == pytest.approx(float(wanted.proba.max()), abs=1e-6)
     [made] = Cache(tmp_path / "fresh").spaces()
@@ -189,10 +189,10 @@ def test_the_same_encoder_in_a_folder_of_another_name(tmp_path):
     assert len(made) == 1
     (tmp_path / "two").rename(tmp_path / "one")
     saved("wav2vec2-base", tmp_path / "other", layer_norm_eps=1e-3)
-    told = predict(*words[:2], "--encoder", tmp_path / "other", "--device", "cpu")
-    assert told.exit_code == 0, told.output  # the model remembers its own folder
-    assert "other is not used: " in told.stderr
-    assert "is not the encoder that the model was trained on" in told.stderr
+    result = predict(*words[:2], "--encoder", tmp_path / "other", "--device", "cpu")
+    assert result.exit_code == 0, result.output  # the model remembers its own folder
+    assert "other is not used: " in result.stderr
+    assert "is not the encoder that the model was trained on" in result.stderr
     refused("nowhere: no such folder", tmp_path / "model", files[0],
             "--encoder", tmp_path / "nowhere")  # fmt: skip
 
@@ -200,22 +200,22 @@ def test_the_same_encoder_in_a_folder_of_another_name(tmp_path):
 def test_a_table_from_a_pipe_of_the_shell(models, tmp_path):
     sound(tmp_path / "a.wav", 0.3)
     (tmp_path / "clips.csv").write_text("id,path\na,a.wav\n")
-    told = subprocess.run(
+    result = subprocess.run(
         ["bash", "-c", f"affekt predict {models / 'speech'} <(cat clips.csv) --json"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
         env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
     )  # fmt: skip
-    assert told.returncode == 0, told.stderr
-    assert [row["id"] for row in json.loads(told.stdout)] == ["a"]
+    assert result.returncode == 0, result.stderr
+    assert [row["id"] for row in json.loads(result.stdout)] == ["a"]
 
 
 def test_many_clips_of_one_reason_are_one_line(models, tmp_path):
     (tmp_path / "wav").mkdir()
     for number in range(9):
         (tmp_path / "wav" / f"{number}.wav").write_text("a text")
-    told = predict(models / "speech", tmp_path / "wav")
-    assert told.exit_code == 3
-    [line] = [line for line in told.stderr.splitlines() if "not predicted" in line]
+    result = predict(models / "speech", tmp_path / "wav")
+    assert result.exit_code == 3
+    [line] = [line for line in result.stderr.splitlines() if "not predicted" in line]
     assert "4.wav and 4 more: not predicted: not_audio" in line
 
 
@@ -244,29 +244,29 @@ def test_what_would_be_ignored_is_refused(models, tmp_path):
     refused("is for --transcribe", models / "speech", file, "--language", "eng")
     refused("needs no folder", models / "speech", file, "--encoder", tmp_path)
     refused("is a model or a run", models / "speech", file, "--cache", models / "words")
-    told = predict(models / "speech", file, "--transcribe")
-    assert "does not use text" in told.stderr
+    result = predict(models / "speech", file, "--transcribe")
+    assert "does not use text" in result.stderr
 
 
 def test_too_long_says_the_limit_and_what_to_do(models, tmp_path):
-    told = predict(models / "speech", sound(tmp_path / "a.wav", 61))
-    assert "not predicted: too_long (61.0 s, the limit is 60 s)" in told.stderr
-    assert "--window SECONDS" in told.stderr
+    result = predict(models / "speech", sound(tmp_path / "a.wav", 61))
+    assert "not predicted: too_long (61.0 s, the limit is 60 s)" in result.stderr
+    assert "--window SECONDS" in result.stderr
 
 
 def test_an_encoder_is_not_a_model(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "hubert"}')
     save_file({"layer": np.zeros(2)}, tmp_path / "model.safetensors")
-    told = predict(tmp_path, sound(tmp_path / "a.wav"))
-    assert isinstance(told.exception, InputError)
-    assert "a checkpoint (hubert): name it as an encoder" in str(told.exception)
+    result = predict(tmp_path, sound(tmp_path / "a.wav"))
+    assert isinstance(result.exception, InputError)
+    assert "a checkpoint (hubert): name it as an encoder" in str(result.exception)
 
 
 def test_reasons_that_differ_in_a_path_do_not_fill_the_screen(models, tmp_path):
     rows = "".join(f"c{i},gone/{i}.wav\n" for i in range(40))
     (tmp_path / "clips.csv").write_text(f"id,path\n{rows}")
-    told = predict(models / "speech", tmp_path / "clips.csv")
-    lines = [line for line in told.stderr.splitlines() if "not predicted: missing" in line]
+    result = predict(models / "speech", tmp_path / "clips.csv")
+    lines = [line for line in result.stderr.splitlines() if "not predicted: missing" in line]
     assert len(lines) == 6
     assert lines[-1] == "c5, c6, c7, c8, c9 and 30 more: not predicted: missing"
 
@@ -274,16 +274,16 @@ def test_reasons_that_differ_in_a_path_do_not_fill_the_screen(models, tmp_path):
 def test_a_low_rate_and_two_voices_are_remarked(models, tmp_path):
     rng = np.random.default_rng(0)
     soundfile.write(tmp_path / "a.wav", 0.1 * rng.standard_normal((8000, 2)), 8000)
-    told = predict(models / "speech", tmp_path / "a.wav")
-    assert "a.wav: low_rate (sampled at fewer Hz than the model reads" in told.stderr
-    assert "a.wav: separate_channels (perhaps two people on a telephone" in told.stderr
+    result = predict(models / "speech", tmp_path / "a.wav")
+    assert "a.wav: low_rate (sampled at fewer Hz than the model reads" in result.stderr
+    assert "a.wav: separate_channels (perhaps two people on a telephone" in result.stderr
 
 
 def test_silence_is_remarked(models, tmp_path):
     soundfile.write(tmp_path / "a.wav", [0.0] * 16000, 16000)
-    told = predict(models / "speech", tmp_path / "a.wav")
-    assert told.exit_code == 0
-    assert "a.wav: silent" in told.stderr
+    result = predict(models / "speech", tmp_path / "a.wav")
+    assert result.exit_code == 0
+    assert "a.wav: silent" in result.stderr
 
 
 def test_damage_beyond_a_little_is_predicted_by_option(models, tmp_path):
@@ -291,11 +291,11 @@ def test_damage_beyond_a_little_is_predicted_by_option(models, tmp_path):
     data = (tmp_path / "whole.wav").read_bytes()
     cut = tmp_path / "cut.wav"
     cut.write_bytes(data[: len(data) * 3 // 4])
-    told = predict(models / "speech", cut, "--json")
-    assert told.exit_code == 3
-    assert "cut.wav: not predicted: truncated" in told.stderr
-    told = predict(models / "speech", cut, "--json", "--damage", "accept")
-    assert told.exit_code == 0, told.output
-    assert [row["id"] for row in json.loads(told.stdout)] == [str(cut)]
-    assert "damaged" in told.stderr
+    result = predict(models / "speech", cut, "--json")
+    assert result.exit_code == 3
+    assert "cut.wav: not predicted: truncated" in result.stderr
+    result = predict(models / "speech", cut, "--json", "--damage", "accept")
+    assert result.exit_code == 0, result.output
+    assert [row["id"] for row in json.loads(result.stdout)] == [str(cut)]
+    assert "damaged" in result.stderr
     refused("leave --cache out", models / "speech", cut, "--damage", "accept", "--cache", tmp_path)

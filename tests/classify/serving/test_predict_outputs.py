@@ -27,8 +27,8 @@ def test_a_file_and_json_are_both_given(models, tmp_path):
     file = sound(tmp_path / "a.wav", 1.5)
     for name, wide in (("p.csv", ()), ("p.jsonl", ()), ("t.csv", (1,)), ("t.jsonl", (1,))):
         window = [word for seconds in wide for word in ("--window", seconds)]
-        told = predict(models / "speech", file, *window, "-o", tmp_path / name, "--json")
-        rows = json.loads(told.stdout)
+        result = predict(models / "speech", file, *window, "-o", tmp_path / name, "--json")
+        rows = json.loads(result.stdout)
         text = (tmp_path / name).read_text(encoding="utf-8")
         if name.endswith(".jsonl"):
             assert [json.loads(line) for line in text.splitlines()] == rows
@@ -52,11 +52,11 @@ def test_nothing_predicted_is_an_empty_answer(models, tmp_path):
     for words in ([], ["--window", 1]):
         for name in ("p.csv", "p.jsonl"):
             (tmp_path / name).write_text(YESTERDAY[name])
-            told = predict(
+            result = predict(
                 *(models / "speech", tmp_path / "a.wav", *words, "-o", tmp_path / name, "--json")
             )
-            assert told.exit_code == 3
-            assert json.loads(told.stdout) == []
+            assert result.exit_code == 3
+            assert json.loads(result.stdout) == []
             lines = (tmp_path / name).read_text(encoding="utf-8").splitlines()
             assert [line[:2] for line in lines] == (["id"] if name == "p.csv" else [])
     figure = predict(
@@ -72,9 +72,9 @@ def test_no_input_is_written_over(models, tmp_path):
     (tmp_path / "other.csv").symlink_to("clips.csv")
     for output in ("clips.csv", "other.csv", "a.csv"):
         before = (tmp_path / output).read_bytes()
-        told = predict(models / "speech", tmp_path / "clips.csv", "-o", tmp_path / output)
-        assert isinstance(told.exception, InputError)
-        assert "is the input" in str(told.exception)
+        result = predict(models / "speech", tmp_path / "clips.csv", "-o", tmp_path / output)
+        assert isinstance(result.exception, InputError)
+        assert "is the input" in str(result.exception)
         assert (tmp_path / output).read_bytes() == before
 
 
@@ -91,9 +91,9 @@ def test_a_place_where_nothing_can_be_written_is_found_before_any_work(models, t
     ):
         window = ("--window", 1) if option == "--figure" else ()
         words = (models / "speech", file, *window, option, tmp_path / place)
-        told = predict(*words, "--cache", tmp_path / "c")
-        assert isinstance(told.exception, InputError), told.output
-        assert said in str(told.exception)
+        result = predict(*words, "--cache", tmp_path / "c")
+        assert isinstance(result.exception, InputError), result.output
+        assert said in str(result.exception)
     assert not (tmp_path / "c").exists()
     assert not list(tmp_path.rglob("*.part"))
 
@@ -106,8 +106,8 @@ def test_a_disk_that_fails_leaves_what_was_there(models, tmp_path, monkeypatch):
     (tmp_path / "p.jsonl").write_text(YESTERDAY["p.jsonl"])
     monkeypatch.setattr(Path, "replace", fail)
     for words in (["p.csv"], ["p.jsonl"], ["t.csv", "--window", 1]):
-        told = predict(models / "speech", file, "-o", *(tmp_path / words[0], *words[1:]))
-        assert isinstance(told.exception, OSError)
+        result = predict(models / "speech", file, "-o", *(tmp_path / words[0], *words[1:]))
+        assert isinstance(result.exception, OSError)
     assert (tmp_path / "p.jsonl").read_text() == YESTERDAY["p.jsonl"]
     assert not list(tmp_path.rglob("*.part"))
 
@@ -116,10 +116,10 @@ def test_a_figure_makes_its_folder_and_says_what_it_leaves_out(models, tmp_path)
     for n in range(13):
         sound(tmp_path / "wav" / f"{n}.wav", 0.3, seed=n)
     words = (models / "speech", tmp_path / "wav", "--window", 1)
-    told = predict(*words, "--figure", tmp_path / "new" / "f.SVG", "-o", tmp_path / "t.csv")
-    assert told.exit_code == 0, told.output
+    result = predict(*words, "--figure", tmp_path / "new" / "f.SVG", "-o", tmp_path / "t.csv")
+    assert result.exit_code == 0, result.output
     assert (tmp_path / "new" / "f.SVG").read_bytes().startswith(b"<?xml")
-    assert "of the first 12 of 13" in told.stderr
+    assert "of the first 12 of 13" in result.stderr
 
 
 def run(*words: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -130,11 +130,11 @@ def run(*words: object, **environment: str) -> subprocess.CompletedProcess[bytes
 
 def test_a_name_that_stdout_cannot_spell_is_escaped(models, tmp_path):
     file = sound(tmp_path / "音.wav")
-    told = run(models / "speech", file, PYTHONIOENCODING="latin-1")
-    assert told.returncode == 0, told.stderr
-    assert b"\\u97f3.wav" in told.stdout
-    told = run(models / "speech", file, "--json", PYTHONIOENCODING="latin-1")
-    assert json.loads(told.stdout)[0]["id"] == str(file)
+    result = run(models / "speech", file, PYTHONIOENCODING="latin-1")
+    assert result.returncode == 0, result.stderr
+    assert b"\\u97f3.wav" in result.stdout
+    result = run(models / "speech", file, "--json", PYTHONIOENCODING="latin-1")
+    assert json.loads(result.stdout)[0]["id"] == str(file)
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -148,6 +148,6 @@ def test_stopped_says_whether_something_was_kept(models, tmp_path, monkeypatch, 
     with pytest.raises(SystemExit) as ended:
         main([str(word) for word in words])
     assert ended.value.code == 130
-    told = capsys.readouterr().err
-    assert ("is kept; run again" in told) == kept
-    assert ("Nothing was kept" in told) == (not kept)
+    result = capsys.readouterr().err
+    assert ("is kept; run again" in result) == kept
+    assert ("Nothing was kept" in result) == (not kept)

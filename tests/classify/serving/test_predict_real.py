@@ -41,12 +41,12 @@ def corpus(shared_data, tmp_path_factory) -> Path:
     """Real clips in the format that they came in, and one in every format, mono and stereo."""
     folder = tmp_path_factory.mktemp("real")
     clips = Manifest.read(shared_data / "speech_valence.csv")
-    told = np.array([bool(text.strip()) for text in clips["text"]])
+    result = np.array([bool(text.strip()) for text in clips["text"]])
     endings = np.array([Path(path).suffix[1:] for path in clips["path"]])
     rng = np.random.default_rng(0)
     chosen = []
     for ending in ENDINGS:
-        here = np.flatnonzero(told & (endings == ending))
+        here = np.flatnonzero(result & (endings == ending))
         chosen += rng.choice(here, min(18, len(here)), replace=False).tolist()
     clips = clips.select(np.array(sorted(chosen)))
     for i in range(len(clips)):
@@ -163,8 +163,8 @@ def test_a_run_predicts_what_it_was_compared_with(system, calibrate, corpus):
     )
     assert answer.predictions is not None
     codes = metrics.codes(list(truth.select(ids)["label"]), VALENCE.labels)
-    told = data["systems"][system]["test"]
+    result = data["systems"][system]["test"]
     matrix = metrics.confusion_of_codes(codes, answer.predictions.codes, 3)
-    assert matrix.tolist() == told["confusion"]
+    assert matrix.tolist() == result["confusion"]
     nll = metrics.nll(codes, answer.predictions.reorder(VALENCE.labels).proba)
-    assert nll == pytest.approx(told["nll"]["value"], abs=1e-6)
+    assert nll == pytest.approx(result["nll"]["value"], abs=1e-6)

@@ -41,11 +41,11 @@ def test_training_leaves_out_what_could_not_be_embedded(table, tmp_path, command
     words += ["--task", "valence", "--test-size", "0.3", "--json"]
     if command == "train":
         words += ["--dev-size", "0.3", "--head", "logistic", "-o", str(tmp_path / "m")]
-    told = CliRunner().invoke(affekt, words)
-    assert told.exit_code == 3, told.output
-    assert "5 clips could not be embedded and are left out: 2 bad_path, 1 missing" in told.stderr
+    result = CliRunner().invoke(affekt, words)
+    assert result.exit_code == 3, result.output
+    assert "5 clips could not be embedded and are left out: 2 bad_path, 1 missing" in result.stderr
     codes = {"bad0": "not_audio", "bad1": "bad_path", "bad2": "bad_path", "bad3": "not_a_file"}
-    assert json.loads(told.stdout)["quarantined"] == codes | {"bad4": "missing"}
+    assert json.loads(result.stdout)["quarantined"] == codes | {"bad4": "missing"}
 
 
 def test_what_was_never_extracted_is_still_an_error(table, tmp_path):
@@ -54,9 +54,9 @@ def test_what_was_never_extracted_is_still_an_error(table, tmp_path):
     one.write_text(table.read_text() + "new,new.wav,neutral,s1\n")
     words = ["train", str(one), "--cache", str(table.parent / "c"), "--space", "spectral"]
     words += ["--task", "valence", "--head", "logistic", "-o", str(tmp_path / "m")]
-    told = CliRunner().invoke(affekt, words)
-    assert told.exit_code == 1
-    assert "new" in str(told.exception)
+    result = CliRunner().invoke(affekt, words)
+    assert result.exit_code == 1
+    assert "new" in str(result.exception)
     assert not (tmp_path / "m").exists()
 
 

@@ -103,10 +103,10 @@ def test_the_command_predicts_without_scikit_learn(tmp_path):
     model = Model(LogisticHead(), Task.named("valence"), space.features()).fit(clips)
     model.save_pretrained(tmp_path / "model")
     command = [sys.executable, "-X", "importtime", "-m", "affekt.classify.cli"]
-    told = call([*command, "predict", "model", "0.wav", "--json"], tmp_path)
-    assert "numpy" in told.stderr
-    assert not re.search(r"\bsklearn\b", told.stderr)
-    [answer] = json.loads(told.stdout)
+    result = call([*command, "predict", "model", "0.wav", "--json"], tmp_path)
+    assert "numpy" in result.stderr
+    assert not re.search(r"\bsklearn\b", result.stderr)
+    [answer] = json.loads(result.stdout)
     [expected] = model.predict(clips.select(["0"]), cache).proba
     assert list(answer["scores"].values()) == pytest.approx(sorted(expected, reverse=True))
 

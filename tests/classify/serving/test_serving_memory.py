@@ -248,7 +248,7 @@ def test_texts_are_as_many_predictions(spaces, part):
         (np.zeros(16000), {}, "sampling_rate is None for a waveform"),
     ],
 )
-def test_what_is_not_taken_is_said(models, given, options, said):
+def test_wrong_types_are_refused_with_a_hint(models, given, options, said):
     with pytest.raises(TypeError) as error:
         models["mlp"].predict(given, **options)
     assert said in str(error.value)

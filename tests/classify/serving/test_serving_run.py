@@ -137,8 +137,8 @@ def test_clips_that_the_run_learnt_from_are_counted(name, count, corpus, monkeyp
     tested = {line.split(",")[0] for line in split if ",test" in line}
     predicted = Predictions.read(corpus / name / "members/lr/pred.csv", labels=VALENCE.labels)
     assert {*predicted.ids} == tested  # "has answers for the test clips"
-    told = CliRunner().invoke(affekt, ["predict", name, "--text", "oh", "--system", "lr"])
-    assert "learnt" not in told.stderr
+    result = CliRunner().invoke(affekt, ["predict", name, "--text", "oh", "--system", "lr"])
+    assert "learnt" not in result.stderr
 
 
 def test_row_numbers_tell_only_of_the_same_table(tmp_path):
@@ -265,7 +265,7 @@ def test_a_second_run_has_nothing_to_do(corpus):
         assert run(corpus / f"{name}.yaml").did == [], name
 
 
-def test_what_cannot_predict_is_said_when_the_recipe_is_read(corpus, clips):
+def test_what_cannot_predict_is_reported_when_the_recipe_is_read(corpus, clips):
     from affekt.cache.care.import_export import import_space
 
     values = {name: np.full(3, row, float) for row, name in enumerate(clips.ids)}

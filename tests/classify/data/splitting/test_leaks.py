@@ -88,7 +88,7 @@ def test_two_sections_of_one_file_that_are_half_the_same_are_one_recording(one, 
         assert splits(table, "column", dev_size=0)
 
 
-def test_recordings_without_digests_are_said():
+def test_recordings_without_digests_are_reported():
     audio = clips(path=lambda i: f"{i}.wav")
     assert any("not checked for duplicates" in w for w in splits(audio, "stratified")[0].warnings)
 
@@ -135,7 +135,7 @@ def test_blank_speakers_are_nobody():
     assert leaks.shared({"train": ["", "x"], "test": ["", "y"]}) == {}
 
 
-def test_labels_that_one_side_has_not_are_said_where_something_is_trained():
+def test_labels_missing_on_one_side_are_reported_where_something_is_trained():
     def said(train: str) -> list[str]:
         found = clips(
             split=lambda i: "test" if i % 2 else train,

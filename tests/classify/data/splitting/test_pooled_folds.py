@@ -110,7 +110,7 @@ def test_what_learns_predicts_a_fold_without_the_labels_of_that_fold(calibrate, 
         np.testing.assert_allclose(found.test.proba[fold == 0], wanted)
 
 
-def test_a_dev_of_other_languages_than_test_is_said():
+def test_a_dev_of_other_languages_than_test_is_reported():
     clips = Manifest.from_rows(corpus(9, languages=("deu", "eng", "spa")))
 
     def said(scheme):

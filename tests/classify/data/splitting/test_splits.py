@@ -198,7 +198,7 @@ def test_a_label_of_two_speakers_is_learnt_wherever_it_is_tested(seed):
     assert len(parts) == 2
 
 
-def test_H01_a_class_missing_in_a_part_is_said():
+def test_H01_a_class_missing_in_a_part_is_reported():
     clips = corpus(n_speakers=6, label=lambda s, t: "fear" if s == 0 else ["joy", "anger"][t % 2])
     [split] = splits(clips, "speaker")
     assert any("fear" in warning for warning in split.warnings)

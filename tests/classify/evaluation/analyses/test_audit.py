@@ -45,7 +45,7 @@ def test_a_planted_shortcut_is_found(factor, column):
     assert found[factor]["shortcut"]
 
 
-def test_what_tells_nothing_is_no_shortcut():
+def test_an_uninformative_factor_is_not_a_shortcut():
     rng = np.random.default_rng(1)
     clean = table(400, duration=lambda i: str(rng.random()), language=lambda i: "deu")
     [split] = splits(clean, "speaker")

@@ -41,7 +41,9 @@ def test_speakers_who_differ_are_no_reason_to_doubt_the_labels():
     dev, test = (np.where(right, truth, 1 - truth) for right in (good, bad))
 
     def doubts(*answers, **groups):
-        found = " ".join(check_relation("lr", truth, answers[0], truth, answers[1], LABELS[:2], **groups))
+        found = " ".join(
+            check_relation("lr", truth, answers[0], truth, answers[1], LABELS[:2], **groups)
+        )
         return "does not follow" in found, "look swapped" in found
 
     known = {"dev_groups": speakers, "groups": speakers}

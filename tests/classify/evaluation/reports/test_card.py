@@ -172,7 +172,7 @@ def test_a_card_names_no_speaker(tmp_path, run):
     assert f"UAR of single speakers: {ends[0]:.3f} to {ends[1]:.3f}." in text
 
 
-def test_unknown_speakers_and_languages_are_said_to_be_unknown(tmp_path, run):
+def test_unknown_speakers_and_languages_are_reported_as_unknown(tmp_path, run):
     data = json.loads((run / "comparison.json").read_text(encoding="utf-8"))
     parts = {"test": {"clips": 9, "speakers": 0, "labels": {"positive": 9}}}
     data["run"] = {"splits": [{"scheme": "stratified", "hash": "0" * 64, "parts": parts}]}
@@ -195,7 +195,7 @@ def test_names_cannot_break_the_page(run):
     assert "odd|" not in body
 
 
-def test_what_is_no_run(run, tmp_path):
+def test_what_is_not_a_run(run, tmp_path):
     with pytest.raises(InputError, match="does not exist; expected the folder"):
         model_card(tmp_path)
     with pytest.raises(InputError, match="Did you mean 'mean'"):
@@ -204,10 +204,10 @@ def test_what_is_no_run(run, tmp_path):
 
 def test_a_model_folder_points_to_its_run(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"")
-    told = CliRunner().invoke(card, [str(tmp_path)])
-    assert isinstance(told.exception, InputError)
+    output = CliRunner().invoke(card, [str(tmp_path)])
+    assert isinstance(output.exception, InputError)
     assert "name the folder that `affekt run` wrote, and the member with --system" in str(
-        told.exception
+        output.exception
     )
 
 

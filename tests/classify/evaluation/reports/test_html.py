@@ -233,10 +233,10 @@ def test_the_command_writes_the_page_again(tmp_path):
     page_path = tmp_path / "sent" / "page.html"
 
     def audio(kind: str) -> set[str | None]:
-        told = CliRunner().invoke(
+        done = CliRunner().invoke(
             affekt, ["report", str(tmp_path / "out"), "--audio", kind, "-o", str(page_path)]
         )
-        assert told.exit_code == 0, told.output
+        assert done.exit_code == 0, done.output
         [data] = re.findall(r'id="clips-data">(.*?)</script>', page_path.read_text("utf-8"), re.S)
         return {row[2] for row in json.loads(data)["rows"]}
 
@@ -251,8 +251,8 @@ def test_the_command_replaces_no_file_of_others(tmp_path):
     hard().write(tmp_path / "out")
     (tmp_path / "notes.html").write_text("<!doctype html>mine")
     for place in (tmp_path / "notes.html", tmp_path / "out" / "comparison.json"):
-        told = CliRunner().invoke(affekt, ["report", str(tmp_path / "out"), "-o", str(place)])
-        assert told.exit_code != 0
+        done = CliRunner().invoke(affekt, ["report", str(tmp_path / "out"), "-o", str(place)])
+        assert done.exit_code != 0
     assert (tmp_path / "notes.html").read_text() == "<!doctype html>mine"
 
 
@@ -260,8 +260,8 @@ def test_no_file_but_recordings_gets_into_a_page(tmp_path):
     (tmp_path / "key.pem").write_text("secret")
     hard(path=str(tmp_path / "key.pem")).write(tmp_path / "out")
     command = ["report", str(tmp_path / "out"), "--audio", "embed", "-o", str(tmp_path / "p.html")]
-    told = CliRunner().invoke(affekt, command)
-    assert "do not have the name of an audio file" in told.output
+    done = CliRunner().invoke(affekt, command)
+    assert "do not have the name of an audio file" in done.output
     assert base64.b64encode(b"secret").decode() not in (tmp_path / "p.html").read_text("utf-8")
 
 

@@ -90,7 +90,7 @@ def test_without_a_terminal_there_are_lines_only(capsys):
     assert capsys.readouterr().out == "a line\n"
 
 
-def test_a_run_tells_what_becomes_of_members(tmp_path):
+def test_a_run_reports_the_state_of_members(tmp_path):
     write_corpus(tmp_path, voices=6, clips_per_voice=6)
     path = tmp_path / "recipe.yaml"
     path.write_text(RECIPE, encoding="utf-8")

@@ -160,10 +160,10 @@ def test_a_table_that_no_recipe_fits(tmp_path, given, words):
     for i, row in enumerate(given):
         if "path" in row:
             row["path"] = f"{i}{row['path']}"
-    told = init(table(tmp_path, given), "-o", tmp_path / "recipe.yaml")
-    assert told.exit_code == 1
-    assert isinstance(told.exception, InputError)
-    assert words in str(told.exception)
+    result = init(table(tmp_path, given), "-o", tmp_path / "recipe.yaml")
+    assert result.exit_code == 1
+    assert isinstance(result.exception, InputError)
+    assert words in str(result.exception)
     assert [one.name for one in tmp_path.iterdir()] == ["clips.csv"]
 
 
@@ -315,9 +315,9 @@ def test_the_command_writes_a_recipe_that_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     labels = ["no", "yes", "null"] * 20
     table(tmp_path, rows(labels, speaker=[f"s{i // 5}" for i in range(60)]))
-    told = init("clips.csv")
-    assert told.exit_code == 0, told.output
-    assert told.stdout.splitlines()[-2:] == [
+    result = init("clips.csv")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-2:] == [
         "Recipe: recipe.yaml",
         "Next: affekt run --check recipe.yaml",
     ]
@@ -352,18 +352,18 @@ def test_nothing_is_overwritten(tmp_path):
     for name in ("recipe.yaml", "clips.csv"):
         (tmp_path / "recipe.yaml").write_text("mine: true\n")
         before = path.read_bytes()
-        told = init(path, "-o", tmp_path / name)
-        assert isinstance(told.exception, InputError)
+        result = init(path, "-o", tmp_path / name)
+        assert isinstance(result.exception, InputError)
         assert (tmp_path / "recipe.yaml").read_text() == "mine: true\n"
         assert path.read_bytes() == before
     (tmp_path / "task.yaml").write_text("mine: true\n")
-    told = init(table(tmp_path, rows(["x", "y"] * 20), "two.csv"), "-o", tmp_path / "r.yaml")
-    assert told.exit_code == 0  # its task is r-task.yaml
+    result = init(table(tmp_path, rows(["x", "y"] * 20), "two.csv"), "-o", tmp_path / "r.yaml")
+    assert result.exit_code == 0  # its task is r-task.yaml
     (tmp_path / "recipe.yaml").unlink()
-    told = init(tmp_path / "two.csv", "-o", tmp_path / "recipe.yaml")
-    assert "task.yaml already exists, with other content; choose another" in str(told.exception)
-    told = init(tmp_path / "two.csv", "-o", tmp_path / "two.yaml")  # as the message says
-    assert (told.exit_code, (tmp_path / "two-task.yaml").is_file()) == (0, True)
+    result = init(tmp_path / "two.csv", "-o", tmp_path / "recipe.yaml")
+    assert "task.yaml already exists, with other content; choose another" in str(result.exception)
+    result = init(tmp_path / "two.csv", "-o", tmp_path / "two.yaml")  # as the message says
+    assert (result.exit_code, (tmp_path / "two-task.yaml").is_file()) == (0, True)
     (tmp_path / "link.yaml").symlink_to(tmp_path / "nowhere.yaml")
     assert isinstance(init(path, "-o", tmp_path / "link.yaml").exception, InputError)
     assert not (tmp_path / "nowhere.yaml").exists()

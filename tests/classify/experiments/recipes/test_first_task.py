@@ -24,7 +24,7 @@ def test_the_task_is_read_off_the_labels(tmp_path):
 
 
 @pytest.mark.parametrize("labels", [["positive", "negative"], ["1", "-1"], ["pos", "negative"]])
-def test_a_sentiment_that_no_clip_has_is_no_class(tmp_path, labels):
+def test_a_sentiment_without_clips_is_not_a_class(tmp_path, labels):
     found = first(tmp_path, rows(labels * 15))
     task = Task.read(tmp_path / "task.yaml")
     assert task.labels == ("negative", "positive")
@@ -64,7 +64,7 @@ def test_a_label_of_nearly_all_clips_is_noticed(tmp_path):
         assert any(said in note for note in found.notes) == is_said
 
 
-def test_folders_of_speakers_that_were_taken_for_labels_are_asked_about(tmp_path):
+def test_folders_of_speakers_taken_for_labels_give_a_note(tmp_path):
     names = [
         f"{who}/{word}_{i}.wav" for who in ("s1", "s2") for word in ("joy", "wut") for i in "1234"
     ]

@@ -95,9 +95,9 @@ def test_every_save_is_answered_until_ctrl_c(folder):
 
 
 def test_check_and_watch_exclude_each_other():
-    told = CliRunner().invoke(affekt, ["run", "--check", "--watch", "recipe.yaml"])
-    assert told.exit_code == 2
-    assert "exclude each other" in told.stderr
+    result = CliRunner().invoke(affekt, ["run", "--check", "--watch", "recipe.yaml"])
+    assert result.exit_code == 2
+    assert "exclude each other" in result.stderr
 
 
 def test_a_save_during_a_run_and_one_in_two_steps(folder):

@@ -200,7 +200,7 @@ def test_a_device_that_is_not_there(toolkit, monkeypatch, device):
             predict_emotion(audio, TEXT, mode=mode, device=device, model_config_path=config)
 
 
-def test_a_mode_that_is_no_text():
+def test_a_mode_that_is_not_text():
     for wrong in (None, 3):
         with pytest.raises(InputError, match=f"mode is {wrong}; expected one of text, audio"):
             predict_emotion(text=TEXT, mode=wrong)  # type: ignore[arg-type]

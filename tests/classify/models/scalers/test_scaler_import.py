@@ -189,7 +189,7 @@ def test_a_file_with_flipped_bytes_is_read_or_refused(tmp_path, fitted, protocol
     assert 0 < int(done.stdout.split()[1]) < 800
 
 
-def test_the_reader_knows_numbers_only(tmp_path):
+def test_the_reader_accepts_numbers_only(tmp_path):
     path = tmp_path / "s.pkl"
     path.write_bytes(pickle.dumps(np.array([{"a": 1}], dtype=object)))
     assert "only plain numbers" in answer(path)["refused"]

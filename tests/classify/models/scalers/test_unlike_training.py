@@ -110,18 +110,18 @@ def test_a_remark_says_all_that_there_is_to_say():
 
 def test_predict_says_so(telephone):
     folder = telephone[0]
-    told = predict(folder / "model", folder / "32.wav", folder / "39.wav", "--json")
-    assert told.exit_code == 0, told.output
-    narrow, wide = json.loads(told.stdout)
+    result = predict(folder / "model", folder / "32.wav", folder / "39.wav", "--json")
+    assert result.exit_code == 0, result.output
+    narrow, wide = json.loads(result.stdout)
     assert "remark" not in narrow
     assert wide["remark"] == "unlike every clip of training: do not trust the answer"
-    assert "39.wav: unlike_training (far from all that the model was trained on" in told.stderr
+    assert "39.wav: unlike_training (far from all that the model was trained on" in result.stderr
 
 
 @pytest.mark.parametrize(("scheme", "tested"), [("column", 8), ("group-kfold", 40)])
 def test_train_warns_of_test_clips(telephone, scheme, tested):
     folder, clips, cache, space, _ = telephone
-    told: list[str] = []
+    lines: list[str] = []
     train_model(
         clips,
         cache.path,
@@ -129,9 +129,9 @@ def test_train_warns_of_test_clips(telephone, scheme, tested):
         spaces=[space.name],
         head="logistic",
         scheme=scheme,
-        progress=told.append,
+        progress=lines.append,
     )
-    [said] = [line for line in told if "unlike" in line]
+    [said] = [line for line in lines if "unlike" in line]
     assert f"4 of {tested} test clips are unlike every clip of training" in said
     assert str(folder / "36.wav") in said
 
@@ -146,9 +146,9 @@ def test_a_run_and_its_report_warn_of_test_clips(telephone, tmp_path):
         "compare: {n_resamples: 100, learning_curve: false}\n"
     )
     for _ in range(2):  # also where the members were trained earlier
-        told: list[str] = []
-        run(tmp_path / "recipe.yaml", progress=told.append)
+        lines: list[str] = []
+        run(tmp_path / "recipe.yaml", progress=lines.append)
         said = "member lr: 4 of 8 test clips are unlike every clip of training"
-        assert [line for line in told if said in line]
+        assert [line for line in lines if said in line]
         assert said in (tmp_path / "out/report.md").read_text()
         shutil.rmtree(tmp_path / "out/members/other")
