@@ -1,6 +1,6 @@
 """Train, ensemble, compare and serve small heads on cached embeddings.
 
-`Model` is a head with its task and features; `compare` tells which member and which ensemble is
+`Model` is a head with its task and features; `compare` shows which member and which ensemble is
 best; a recipe describes an experiment. Needs `affekt.cache`; `affekt.extract` only where raw audio
 or text comes in.
 """

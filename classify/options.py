@@ -67,7 +67,7 @@ def check_numbers(options: Mapping[str, Any]) -> None:
 
 
 def read_scale(text: str) -> bool | str:
-    """Return what ``--scale`` says."""
+    """Return the value of ``--scale``."""
     from .models.scalers.scaling import check_scale
 
     return check_scale({"true": True, "false": False}.get(text, text))

@@ -1,4 +1,4 @@
-"""YAML that remembers its lines, so that an error can say where it is.
+"""YAML values with their lines, so that errors can give file and line.
 
 Reads plain data only: mappings with text keys, lists, and scalars of YAML's safe types. No anchors
 (a few of them expand to gigabytes), no tags, no duplicate keys.

@@ -51,7 +51,7 @@ class Predictions(Framed):
     proba
         Probabilities, `(clips, labels)` float64.
     hard
-        True if only labels were known: likelihoods and calibration say nothing then.
+        True if only labels were known: likelihoods and calibration mean nothing then.
     source
         Where they come from, for messages.
 
@@ -241,7 +241,7 @@ class Predictions(Framed):
         if labels == self.labels:
             return self
         if self.hard and set(self.labels) < set(labels):
-            # Labels alone do not show which classes a system knows: it never chose the others.
+            # Labels alone do not show all classes of a system, only those that it chose.
             return type(self).one_hot(self.ids, labels, self.label, source=self.source)
         if set(labels) != set(self.labels) or len(labels) != len(self.labels):
             raise InputError(f"{self.source}: {self._other_labels(labels)}")

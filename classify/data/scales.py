@@ -177,7 +177,7 @@ class ScaleTask(Task):
         return [[None if math.isnan(value) else value for value in row] for row in rated.tolist()]
 
     def predicted(self, ids: list[str], head: Any, values: np.ndarray) -> Estimates:
-        """Return what a trained head says of features ``(clips, features)``."""
+        """Return the predictions of a trained head for features ``(clips, features)``."""
         found = np.asarray(head.predict(values), np.float64)
         return Estimates(ids, self.labels, found.reshape(len(ids), len(self.labels)))
 

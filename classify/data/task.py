@@ -253,7 +253,7 @@ class Task:
         Raises
         ------
         InputError
-            If neither the task nor the corpus knows the raw label.
+            If neither the task nor the corpus has the raw label.
         """
         key = self._key(raw)
         here = self._corpus(dataset)
@@ -336,7 +336,7 @@ class Task:
         return list(clips["label"])
 
     def predicted(self, ids: list[str], head: Any, values: np.ndarray) -> Predictions:
-        """Return what a trained head says of features ``(clips, features)``."""
+        """Return the predictions of a trained head for features ``(clips, features)``."""
         found = np.asarray(head.predict_proba(values), dtype=np.float64)
         proba = np.zeros((len(ids), len(self.labels)))
         columns = [self.labels.index(str(label)) for label in head.classes_]
@@ -359,7 +359,7 @@ class Task:
         return Predictions.read(path, self.labels, rename)
 
     def check_head(self, head: Any, source: str) -> None:
-        """Raise unless a stored head knows labels of the task only."""
+        """Raise unless a stored head has labels of the task only."""
         unknown = sorted(set(map(str, getattr(head, "classes_", ["none"]))) - set(self.labels))
         if unknown:
             raise InputError(f"{source}: the head knows labels the task does not: {unknown}")

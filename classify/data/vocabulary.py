@@ -133,7 +133,7 @@ def unknown_labels(
     unknown: Mapping[str, list[int]],
     clips: Manifest,
 ) -> str:
-    """Return the message for raw labels that a task does not know: raw label to its rows."""
+    """Return the message for raw labels that a task does not have: raw label to its rows."""
     parts = []
     for raw, rows in list(unknown.items())[:10]:
         name = repr(raw) if raw else "blank"

@@ -1,4 +1,4 @@
-"""Soft labels: what several raters said of a clip, to train on and to score against.
+"""Soft labels: the votes of several raters for a clip, to train on and to score against.
 
 Three ways to write them in a manifest: one column per class (`votes:anger`, `votes:joy`, ...), JSON
 in the label column (`{"anger": 3, "joy": 1}`), counts or shares, or one column per rater. A fourth
@@ -119,14 +119,14 @@ def with_votes(
         With columns ``votes:LABEL``, unless there is a source.
     source : path, sequence of str or None
         Table with a row for each vote: ``id``, ``label``, and perhaps ``count``; or columns of the
-        clips, each with what one rater said. A blank cell is not a vote.
+        clips, each with the label of one rater. A blank cell is not a vote.
     drop_ties : bool
         Give a clip for which several labels lead no label, in place of the first of them.
 
     Raises
     ------
     InputError
-        No votes, a label that the task does not know, a number below 0, an id that is not there.
+        No votes, a label that the task does not have, a number below 0, an id that is not there.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""Members that do not see the same clips: the clips they share, and ensembles of those present.
+"""Members with different clips: the clips they share, and ensembles of those present.
 
-A text member has nothing to say about a clip without text. Members and ensembles are therefore
+A text member cannot predict a clip without text. Members and ensembles are therefore
 compared on the clips that every member has; next to it is a second comparison on all clips, of
 the members that have all of them and of ensembles over whichever members each clip has.
 """

@@ -46,7 +46,7 @@ class Calibrator(ABC):
     """Base class: learns on dev how far probabilities can be trusted.
 
     What is learnt is followed as far as other dev speakers are better off by it: of the amounts
-    that `trust` allows, that with the lowest NLL on speakers whom the calibrator did not see, in
+    that `trust` allows, that with the lowest NLL on speakers held out from the calibrator, in
     folds. From one speaker only a temperature is learnt.
     """
 
@@ -235,7 +235,7 @@ class Vector(Calibrator):
 class Isotonic(Calibrator):
     """A rising step function for each class, then divided by the sum (Zadrozny and Elkan, 2002).
 
-    What it says is mixed with what there was before. A class that dev does not have keeps the
+    Its probabilities are mixed with those before. A class that dev does not have keeps the
     probability that it had.
     """
 

@@ -100,7 +100,7 @@ def combine_all(
         Also take the subset of members that is best on dev, for each closed-form strategy.
     folds
         Ids of test, fold by fold, where dev joins the dev clips of several folds: what learns
-        predicts each fold by what dev clips outside of it say.
+        predicts each fold from dev clips outside of it.
     random_state
         Seed of the folds of dev.
     """
@@ -241,7 +241,7 @@ class _Dev:
         return {m: known[m].apply(p) for m, p in members.items()}, {m: known[m] for m in members}
 
     def fused(self, on_dev: Predictions | None, rows: np.ndarray | None = None) -> Any:
-        """Fit a calibrator on what an ensemble gives on (rows of) dev; None where not asked."""
+        """Fit a calibrator on an ensemble's predictions of (rows of) dev; None if not requested."""
         if not self.calibrate_fused or on_dev is None:
             return None
         rows = np.arange(len(self.names)) if rows is None else rows
@@ -317,7 +317,7 @@ class _Dev:
         asked: Members,
         parts: Sequence[tuple[np.ndarray, np.ndarray]],
     ) -> Predictions:
-        """Predict rows of `asked`, part by part, by what rows of dev say; two masks for each."""
+        """Predict rows of `asked`, part by part, from rows of dev; two masks for each."""
         first = next(iter(asked.values()))
         proba = first.proba.copy()  # rows in no part stay as they are
         for mask, learnt_from in parts:

@@ -3,7 +3,7 @@
 Members are joined by id and by label name, in the order of their names, so that neither the order
 of rows, of columns nor of members can move the last digit. `scores` gives the raw numbers of the
 rule; `combine` divides them by their sum, which keeps the winner. **Ties** go to the first label in
-task order; `vote` and `rank` first ask the mean probability.
+task order; `vote` and `rank` first compare the mean probability.
 
 An ensemble is any object with ``fit(members, truth)``, ``scores(members)`` and
 ``combine(members)``; those that learn from dev are in `fitted_rules`.

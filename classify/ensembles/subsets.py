@@ -60,7 +60,7 @@ def search(
         Closed-form rules: mean, max, geometric, median, vote, rank.
     folds
         Fold of each clip, from 0: also choose without each fold, so that the choice itself can be
-        scored on clips that had no say in it.
+        scored on clips that were not used for it.
 
     Raises
     ------

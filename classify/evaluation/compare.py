@@ -308,7 +308,7 @@ def _groups(
 
 
 def _few_groups(joined: Joined[Part], drawn: Resamples) -> list[str]:
-    """Return warnings of classes that too few groups have to say anything about others."""
+    """Return warnings of classes that too few groups have to generalise to others."""
     groups, labels = joined.options.groups, joined.test.task.labels
     if groups is None or drawn.groups < FEWEST_GROUPS:
         return []

@@ -44,7 +44,7 @@ class CompareOptions:
     random_state: int = 0
 
     def check(self, task: Task) -> None:
-        """Check the numbers, and that the task has what is asked for."""
+        """Check the numbers, and that the options suit the task."""
         for name, value in (("strategies", self.strategies), ("by", self.by)):
             if isinstance(value, str):
                 raise InputError(f"{name} is {value!r}; expected several names, as [{value!r}]")

@@ -251,7 +251,7 @@ def chosen_apart(
 
 
 def mean_of_all(combined: Mapping[str, Combined]) -> str | None:
-    """Return the mean of all members, which needs no choice; None where it was not asked for."""
+    """Return the mean of all members, which needs no choice; None where it was not requested."""
     for name, item in combined.items():
         if item.strategy == "mean" and item.dev and "subsets_tried" not in item.learnt:
             return name

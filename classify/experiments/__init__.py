@@ -1,4 +1,4 @@
-"""One recipe, from clips to a report: what it may say, what is checked first, and what it leaves.
+"""One recipe, from clips to a report: its keys, what is checked first, and what a run leaves.
 
 `run` does it: `recipes` are read, `checks` refuse what cannot work, `prepare` reads the inputs
 into `Prepared`, `embeddings` computes the rows that are not stored, `members` are trained, and

@@ -134,7 +134,7 @@ def _watch(
         try:
             outcome = run_once(force=force, on_table=at_once)
             print_outcome(outcome, as_json=as_json, with_table=not shown)
-            force = False  # asked for once
+            force = False  # for the first run only
             if figures:
                 draw(outcome.folder, stop=watched.is_changed)
         except BrokenPipeError:  # the reader has closed the pipe
@@ -170,7 +170,7 @@ def report_outcome(
 
 
 def draw(folder: Path, stop: Callable[[], bool] = lambda: False) -> None:
-    """Draw the figures of a report that changed; say what could not be drawn."""
+    """Draw the figures of a report that changed; print what could not be drawn."""
     from ..evaluation.reports.figure_folder import draw_changed
 
     for remark in draw_changed(folder, stop):

@@ -96,7 +96,7 @@ def keep_opened(source: Source, cache: Cache) -> None:
     from ...extract.encoder_names import is_code
 
     if source.encoder is not None and not is_code(source.encoder.name):
-        if source.entry.options:  # a given model knows the spec itself
+        if source.entry.options:  # a given model has the spec itself
             remember(cache, source.entry.arguments, source.spec.with_store_dtype("float32"))
         made = cache.find(source.spec)
         if made is not None and source.encoder.folder is not None and not cache.readonly:

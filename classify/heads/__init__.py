@@ -1,6 +1,6 @@
 """Small estimators on cached embeddings, with scikit-learn's contract.
 
-A head takes 2-D features `(clips, features)` and labels, and knows nothing of clips, files or
+A head takes 2-D features `(clips, features)` and labels, and has nothing to do with clips, files or
 spaces. `HEADS` maps the names that recipes and model files use to the classes.
 """
 

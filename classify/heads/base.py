@@ -1,7 +1,7 @@
 """The contract of a classifying head: labels in, probabilities out, state as JSON and arrays.
 
 Scikit-learn's estimator contract, plus `get_state` and `from_state`, so that a fitted head is
-stored without pickle. A head neither scales its input nor knows of clips.
+stored without pickle. A head does not scale its input.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Resamples:
     crossed
         Resamples of a second factor (sentences) that crosses the groups, and of the cells of both.
     guessed
-        For each system how often it says each label, `(labels,)`.
+        For each system how often it predicts each label, `(labels,)`.
     pooled
         Whether the groups were tested in folds, by models that were trained anew (`retrained`).
     """
@@ -374,7 +374,7 @@ def resample_crossed(
     n_labels: int,
     **options: Any,
 ) -> Resamples:
-    """Draw two crossed factors, as speakers and the sentences that all of them say.
+    """Draw two crossed factors, as speakers and the sentences that all of them read.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Test a difference between two systems as if one more speaker, who contradicts it, had been heard.
+"""Test a difference between two systems as if there were one more speaker who contradicts it.
 
 Exchanging two systems within speakers is exact where the difference of a speaker is as likely to be
 positive as negative. A system that is a little better for most speakers and much worse for a few is

@@ -1,4 +1,4 @@
-"""What a model needs to see: a spec, its layers and how they are combined, without any cache.
+"""The inputs of a model: a spec, its layers and how they are combined, without any cache.
 
 Trained on one machine and used on another, a model finds its features by spec key. Where the cache
 holds only other spaces, the error says in which fields they differ.

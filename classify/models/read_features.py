@@ -1,4 +1,4 @@
-"""Read what a head sees of clips: the features of one space, or of two side by side."""
+"""Read the input of a head: the features of one space, or of two side by side."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def join_features(
 def check_sides(values: np.ndarray | RowsOnDisk, features: Sequence[Features]) -> None:
     """Refuse training rows ``(clips, width)`` in which no clip has one of the sides.
 
-    Nothing could be learnt of it, neither its mean nor what it says.
+    Nothing could be learnt from it, not even its mean.
     """
     if isinstance(values, RowsOnDisk):  # every clip has all sides
         return
@@ -189,7 +189,7 @@ def quarantined(space: Space, clips: Manifest) -> dict[str, str]:
 def leave_out(
     clips: Manifest, spaces: Sequence[Space], progress: Callable[[str], None]
 ) -> tuple[Manifest, dict[str, str]]:
-    """Leave out what extract could not embed; clips it never saw raise an error later."""
+    """Leave out what extract could not embed; clips never extracted raise an error later."""
     gone = {clip: code for space in spaces for clip, code in quarantined(space, clips).items()}
     if gone:
         counts = Counter(gone.values())

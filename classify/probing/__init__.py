@@ -1,4 +1,4 @@
-"""Which layer of which encoder knows the labels or ratings: linear models on every layer.
+"""Which layer of which encoder predicts the labels or ratings: linear models on every layer.
 
 `probe` fits all penalties and folds of a layer as one batch (`logistic_batch`, `ridge_batch`), on
 rows that are read block by block (`layer_rows`). The layer and penalty are chosen on inner folds,

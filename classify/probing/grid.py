@@ -31,7 +31,7 @@ class Grid:
     """What every layer and strength of the penalty gave.
 
     `inner` holds the measure over inner folds, `(layers, folds, values)`; `outer` what the best
-    model of each fold says of the clips that the fold tests, `(layers, clips, ...)`.
+    model of each fold gives for the clips that the fold tests, `(layers, clips, ...)`.
     """
 
     job: LayerJob
@@ -72,7 +72,7 @@ def train_grid(
     progress(f"{counts} on {counted(len(job.clips), 'clip')}")
     layers = [spaces[name].features(layers=layer) for name, layer in places]
     place = choose_device(device, job.work(sum(one.width for one in layers)))
-    if place != "cpu" and isinstance(job, LabelJob) and job.scale:  # it wants columns of one size
+    if place != "cpu" and isinstance(job, LabelJob) and job.scale:  # it needs columns of one size
         made = _on_device(job, layers, place)
     else:
         if place != "cpu":

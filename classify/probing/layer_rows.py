@@ -100,7 +100,7 @@ class Rows:
         start = 0
         while start < len(self.order):
             at = slice(start, start + piece)
-            if pivot is None:  # the first rows say how wide they are
+            if pivot is None:  # the first rows show how wide they are
                 at = slice(0, min(16, len(self.order)))
             found = np.asarray(read(self.order[at]), np.float32)
             if pivot is None:

@@ -55,7 +55,7 @@ def outer_folds(
     -------
     folds : list of Fold
     warnings : list of str
-        What the leak checks say.
+        Messages of the leak checks.
     """
     found = splits(clips, scheme, dev_size=0.0, random_state=random_state, **options)
     place = {clip: row for row, clip in enumerate(clips.ids)}

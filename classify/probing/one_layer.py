@@ -75,7 +75,7 @@ class LayerJob(ABC):
 
     @abstractmethod
     def nothing(self, *shape: int) -> np.ndarray:
-        """Return guesses `(*shape, clips, ...)` that say nothing."""
+        """Return guesses `(*shape, clips, ...)` without information."""
 
     @abstractmethod
     def score(self, clips: np.ndarray, guess: np.ndarray) -> float:
@@ -98,7 +98,7 @@ class LayerJob(ABC):
     def check_train(self, remedy: str) -> list[str]:
         """Raise unless every mask holds clips that can be learnt from; return warnings.
 
-        The message says what to do.
+        With what to do.
         """
 
     def work(self, width: int) -> float:

@@ -43,7 +43,7 @@ def load_model(
     ----------
     place : path or str
         A model folder, a Hub id, the folder that a run left, or a checkpoint that
-        `affekt.classify.models.published` knows.
+        `affekt.classify.models.published` lists.
     cache : Cache, optional
         Where a model's features are.
     system : str, optional

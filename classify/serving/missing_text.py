@@ -1,4 +1,4 @@
-"""Clips whose text is missing where a model reads text: say so, or let Whisper write it."""
+"""Clips whose text is missing where a model reads text: warn, or transcribe with Whisper."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def with_text(
     device: str = "auto",
     progress: Callable[[str], None],
 ) -> Manifest:
-    """Return the clips with their missing texts written by Whisper, if that was asked for.
+    """Return the clips, with missing texts transcribed by Whisper where `transcribe` is set.
 
     Parameters
     ----------

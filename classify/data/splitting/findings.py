@@ -1,4 +1,4 @@
-"""Warnings with a kind: the worst come first, and what several folds share is said once.
+"""Warnings with a kind: the worst come first, and one that several folds share appears once.
 
 A `Finding` is a text like any other, with its kind. Whoever makes a warning gives it the kind;
 plain texts count as `Kind.OTHER`.
@@ -34,7 +34,7 @@ class Finding(str):
     Parameters
     ----------
     text
-        What it says; with `numbers`, a pattern for `str.format`.
+        The message; with `numbers`, a pattern for `str.format`.
     kind
         What it is about.
     numbers
@@ -94,7 +94,7 @@ class Checked(Protocol):
 
 
 def of_splits(splits: Sequence[Checked]) -> list[str]:
-    """Return the warnings of one split; or of several, each said once with the folds it is of.
+    """Return the warnings of one split; or of several, each once with the folds it is of.
 
     Counts that differ are given from the lowest to the highest.
     """

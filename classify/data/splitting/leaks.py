@@ -1,6 +1,6 @@
 """Leak checks of a split: what train shares with dev and test and should not.
 
-A shared speaker, or one recording under two ids, is an error unless asked for by name: on data
+A shared speaker, or one recording under two ids, is an error unless allowed by name: on data
 without any emotion a random split with shared speakers scored 0.69 where chance is 0.33, and one
 with duplicates 0.97. The same script text is a warning, since acted corpora share their sentences
 by design; so are embeddings that are nearly the same (`near_duplicates`).

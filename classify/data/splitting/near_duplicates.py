@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ....cache.manifest import Manifest
 
 MOST_CLIPS = 2000  # of train, whose own neighbours are looked at
-FEWEST_CLIPS = 20  # of train, for their neighbours to say how near different clips are
+FEWEST_CLIPS = 20  # of train, for their neighbours to show how near different clips are
 FARTHEST_COPY = 0.2  # 1 - cosine
 SURELY_A_COPY = 0.999  # cosine
 
@@ -200,7 +200,7 @@ def altered_copies(train: np.ndarray, other: np.ndarray | None = None) -> list[t
     -------
     pairs
         `(row of train, row of other)`. Empty where train has 16 clips or fewer, or fewer than 64
-        dimensions that vary: then nothing can be said.
+        dimensions that vary: then no copy can be recognised.
 
     Examples
     --------

@@ -38,7 +38,7 @@ Scheme = Literal[
 ]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 FEWEST, MANY = 5, 25  # speakers, between which every one of them is needed in test
-FEW = 3  # test speakers, too few to say anything about others
+FEW = 3  # test speakers, too few to generalise to others
 REPEATABLE = ("auto", "stratified", "speaker", "group-kfold")  # the others divide in one way only
 
 
@@ -102,7 +102,7 @@ def splits(
     needs_train
         Whether a ``column`` that names no train clip is an error; not where nothing is trained.
     digests
-        Content digest of each clip, or a `Cache` that knows them; without, a recording
+        Content digest of each clip, or a `Cache` that has them; without, a recording
         under two ids is not found.
     embed
         Returns embeddings `(clips, dim)`, for instance `Features.read`: near-duplicates of train

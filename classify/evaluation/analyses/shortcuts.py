@@ -2,7 +2,7 @@
 
 A corpus whose angry clips come from one speaker, one microphone or one script can be solved without
 hearing any emotion. Each factor is turned into a label by a plain rule, learnt on train: the label
-that is most over-represented at this value. Scored like any system on test, it says what a head can
+that is most over-represented at this value. Its score on test, as of any system, is what a head can
 reach that way. A factor is called a shortcut if its gain over chance (1 / labels) is at least 0.05
 and labels dealt out at random over the test clips hardly ever give as much. That test asks whether
 the factor goes with the label on these clips, so it works for one test speaker too.
@@ -56,7 +56,7 @@ def audit(
     -------
     result
         `chance`; `factors`, each with UAR, interval, gain over chance, p, clips and whether it is a
-        shortcut; `left_out`, factors that can say nothing on this test set, and why. "script" is
+        shortcut; `left_out`, factors that cannot be scored on this test set, and why. "script" is
         the exact text as a key, "words" a naive Bayes on words: what the words alone can give,
         which is a shortcut for speech members only.
 
@@ -145,7 +145,7 @@ def dealt(truth: np.ndarray, guess: np.ndarray, n_labels: int, *, random_state: 
 
 
 def _mute(here: Sequence[Any], there: Sequence[Any]) -> str:
-    """Return why a factor can say nothing on test, or nothing."""
+    """Return why a factor cannot be scored on test; blank if it can."""
     known = {value for value in here if value is not None}
     asked = {value for value in there if value is not None}
     if not known or not asked:

@@ -1,6 +1,6 @@
 """A model card for what a run chose, as the Hub shows it; it holds no number of its own.
 
-Every number is one of `comparison.json`. What a card cannot know (where the recordings come from,
+Every number is one of `comparison.json`. What is not in the data (where the recordings come from,
 who consented) is left as a question, not invented.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ...models.new_clips.system import System
 
 SAID = "What a wonderful day!"
-MOST_RAW_LABELS = 12  # of one label; a task that ships with affekt knows dozens
+MOST_RAW_LABELS = 12  # of one label; a task that ships with affekt has dozens
 
 
 def model_card(run: str | Path, system: str | None = None) -> str:

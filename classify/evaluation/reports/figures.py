@@ -135,7 +135,7 @@ def drawn_files(shown: Picture, formats: tuple[str, ...] = FORMATS) -> list[tupl
     A name in a script that no font of this machine has is written as boxes with its number, except
     in SVG, which keeps the text itself.
     """
-    new_figure()  # or an error that says what to do
+    new_figure()  # or an error with what to do
     import matplotlib
 
     families, missing = fonts_for(_texts(shown))

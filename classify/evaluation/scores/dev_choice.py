@@ -34,7 +34,7 @@ def choice(
     mean: str | None = None,
     random_state: int = 0,
 ) -> dict[str, Any]:
-    """Choose a system by its UAR on dev, and say how firm that is, by drawing dev speakers again.
+    """Choose a system by its UAR on dev, and measure how firm that is by resampling dev speakers.
 
     Parameters
     ----------

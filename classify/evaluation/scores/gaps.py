@@ -3,7 +3,7 @@
 Each value is compared with all other clips together, so that a column of many values does not need
 all pairs. Speakers are drawn again as a whole, those of the value and the others at once, so a
 speaker who has clips of several values is allowed for. The correction for several values deals the
-values to the speakers again: how large does the largest gap get where the value says nothing?
+values to the speakers again: how large does the largest gap get where the value has no effect?
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Probabilities against what the raters said: their shares of the labels, not one label a clip."""
+"""Probabilities against the raters' votes: their shares of the labels, not one label a clip."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def compare_votes(
     groups: np.ndarray,
     level: float,
 ) -> dict[str, Any]:
-    """Score systems against what the raters said, with intervals that resample speakers.
+    """Score systems against the raters' votes, with intervals that resample speakers.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""A synthetic corpus: computed voices that say made-up phrases, with emotions to recognise.
+"""A synthetic corpus: computed voices and made-up phrases, with emotions to recognise.
 
 Nobody speaks here. A voice is a pulse train through three resonances; an emotion moves its pitch,
 energy, rhythm and breath, and mostly also picks a word. Both cues are noisy on purpose, so that
-speech and text members each miss what the other hears. It shows that everything runs; it says
+speech and text members err on different clips. It shows that everything runs; it says
 nothing about real emotion.
 """
 
@@ -91,7 +91,7 @@ def write_corpus(
     Parameters
     ----------
     folder : path
-        Receives `clips.csv`, `wav/` and a note that says what it is.
+        Receives `clips.csv`, `wav/` and a note on what it is.
     voices : int
         Dealt to three languages in turn.
     clips_per_voice : int

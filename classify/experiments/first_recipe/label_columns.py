@@ -49,7 +49,7 @@ def columns_of_labels(clips: Manifest) -> str:
 
 
 def emotion_words() -> dict[str, str]:
-    """Return word -> the emotion that affekt knows it as."""
+    """Return word -> its emotion in affekt's vocabulary."""
     words = {}
     for word, others in shipped()["emotions"].items():
         words |= dict.fromkeys((word, *map(str, others)), word)

@@ -1,4 +1,4 @@
-"""What the user of a table should know before a first run: files, texts, speakers, languages."""
+"""Notes on a table before a first run: files, texts, speakers, languages."""
 
 from __future__ import annotations
 

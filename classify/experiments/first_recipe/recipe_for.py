@@ -53,7 +53,7 @@ class FirstRecipe:
     facts : list of str
         How many speakers and languages there are, how long the recordings are.
     notes : list of str
-        What its reader should know.
+        For its reader.
     has_speakers : bool
         Whether the table has a column of them.
     """
@@ -74,7 +74,7 @@ def write_recipe(
     task: str | None = None,
     root: str | Path | None = None,
 ) -> FirstRecipe:
-    r"""Write a recipe for a table, with comments that say what was noticed.
+    r"""Write a recipe for a table, with comments on what was noticed.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MOST_OF_ALL = 0.75  # of the clips, from which on a label alone gives a high accuracy
 FEWEST_CLIPS = 10  # of a label; it cannot be learnt from fewer
 RESERVED = ("id", "label")  # names that a label cannot have
-#: what programs write where there is no label, and what may mean that
+#: written by programs for a missing label, and perhaps for one
 ABSENT = frozenset(("nan", "NaN", "NAN", "NaT", "<NA>"))
 DOUBTFUL = frozenset(("None", "null", "NULL", "NA", "N/A", "#N/A"))
 
@@ -219,7 +219,7 @@ def _as_written(classes: Mapping[str, Sequence[str]]) -> Any:
 
 
 def _classes(counts: Counter[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Join labels that differ in spelling, or that affekt knows as one emotion."""
+    """Join labels that differ in spelling, or are one emotion in affekt's vocabulary."""
     words = emotion_words()
     groups: dict[str, list[str]] = {}
     for raw, _ in counts.most_common():
@@ -247,7 +247,7 @@ def _column_name(raw: str) -> str:
 
 
 def _nearest_task(clips: Manifest, counts: Counter[str]) -> list[str]:
-    """Say which shipped task knows the labels, or most of them, and what it makes of them."""
+    """Return a note on the shipped task that has the labels, or most of them."""
     best, pairs = (0, 0, ""), _pairs(clips)
     for name in shipped()["tasks"]:
         task = Task.named(name)

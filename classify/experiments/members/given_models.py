@@ -49,7 +49,7 @@ def with_models(recipe: Recipe, task: Task) -> Recipe:
 
 
 def _described(entry: MemberEntry, task: Task, encoders: dict[str, EncoderEntry]) -> MemberEntry:
-    """Return the entry with what the model's folder says; add the encoders that it reads."""
+    """Return the entry completed from the model's folder; add the encoders that it reads."""
     folder = Path(str(entry.model))
     _check_kind(entry)
     try:

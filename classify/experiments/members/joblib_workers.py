@@ -36,7 +36,7 @@ class JoblibWorkers(SideBySide):
 
     @classmethod
     def chosen(cls) -> JoblibWorkers | None:
-        """Return the workers that `joblib.parallel_config` asks for; None where it does not."""
+        """Return the workers that `joblib.parallel_config` selects; None by default."""
         n_jobs = Parallel().n_jobs
         return None if n_jobs == 1 else cls(get_active_backend()[0], n_jobs)
 

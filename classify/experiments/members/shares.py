@@ -1,7 +1,7 @@
 """Which clips each member has in each fold, and the folds that it cannot take part in.
 
 A text member has nothing to learn from where a language has no texts. It sits out that fold: its
-test clips there are missing, so the common comparison leaves them out and says so.
+test clips there are missing, so the common comparison leaves them out, with a note.
 """
 
 from __future__ import annotations

@@ -234,7 +234,7 @@ class Trainer:
         wanted: Sequence[tuple[Mapping[str, Any], int]],
         keep_interrupted: bool = False,
     ) -> Iterator[tuple[float, Model]]:
-        """Yield score on dev and model of each candidate and seed; made when asked for."""
+        """Yield score on dev and model of each candidate and seed; fitted lazily."""
         lines = _EpochLines(self.entry.name, self.progress, self.on_epoch)
         fits = []
         for _, same in groupby(wanted, key=itemgetter(0)):

@@ -26,7 +26,7 @@ class Source:
     Attributes
     ----------
     entry : EncoderEntry
-        What the recipe says of the encoder.
+        The recipe's entry for the encoder.
     spec : Spec
         Of the space that holds or will hold its embeddings.
     encoder : Encoder or None
@@ -34,7 +34,7 @@ class Source:
     clips : Manifest
         The clips that have what it embeds: a path, or a text.
     note : str
-        What the user should know of how it was found.
+        A message for the user on how it was found.
     """
 
     entry: EncoderEntry
@@ -69,7 +69,7 @@ class Stored:
     pending : list of str
         Ids that an extract has to visit.
     remarks : dict of str to int
-        Remark -> clips with a row that have it, as far as the cache knows.
+        Remark -> clips with a row that have it, as far as the cache has them.
     """
 
     digests: dict[str, str | None]

@@ -88,7 +88,7 @@ def _named_columns(ready: Prepared) -> dict[str, list[str]]:
     }
 
 
-WORDS = {  # what decides a member, as a user knows it
+WORDS = {  # what decides a member, in words for the user
     "epoch": "the version of affekt",
     "member": "its settings",
     "specs": "an encoder",

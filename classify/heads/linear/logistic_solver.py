@@ -187,7 +187,7 @@ class _Problem:
     def _is_small(self, loss: float, gradient: np.ndarray, slope: float) -> bool:
         """Whether to stop, as scikit-learn does, and if there is nothing to gain.
 
-        With a weak penalty small entries of the gradient alone say little.
+        With a weak penalty small entries of the gradient alone are not enough.
         """
         plain = self.scale * gradient[:, :-1] + gradient[:, -1:] * self.centre
         largest = max(float(np.abs(plain).max()), float(np.abs(gradient[:, -1]).max()))

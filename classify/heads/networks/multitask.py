@@ -206,7 +206,7 @@ class MultiTaskHead(ClassifierMixin, MLPSettings, TorchEstimator):
         return X, [y], True
 
     def _dev_truth(self, y_dev: Any, rows: int) -> list[np.ndarray]:
-        """Return class positions per task: -1 for a label that training never saw, -2 for none."""
+        """Return class positions per task: -1 for a label that is not in train, -2 for none."""
         table = np.asarray(y_dev, dtype=object).reshape(rows, -1)
         if table.shape[1] != len(self._labels):
             raise InputError(f"y_dev has {table.shape[1]} tasks; expected {len(self._labels)}")

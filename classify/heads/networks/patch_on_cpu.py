@@ -181,7 +181,7 @@ def _packed(linear: Any) -> _Linear:
 
 
 def _maps(layer: Any) -> list[tuple[Tensor, Tensor]]:
-    """Return weights and biases of queries (scaled as attention wants), keys and values."""
+    """Return weights and biases of queries (scaled for attention), keys and values."""
     attention = layer.self_attn
     query, key, value = attention.in_proj_weight.detach().chunk(3)
     query_bias, key_bias, value_bias = attention.in_proj_bias.detach().chunk(3)

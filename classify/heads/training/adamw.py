@@ -64,7 +64,7 @@ class AdamW:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Change the parameters, and scale their gradients if `clip` said so."""
+        """Change the parameters, and scale their gradients as `clip` set."""
         for params, weight_decay, rate in self.groups:
             moved = [p for p in params if p.grad is not None]
             if not moved:

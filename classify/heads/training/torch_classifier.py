@@ -179,7 +179,7 @@ def _log_prior(targets: Targets, row_weight: np.ndarray) -> np.ndarray:
 def dev_score(
     logits: Tensor, truth: Tensor, weight: Tensor
 ) -> tuple[tuple[float, ...], dict[str, float]]:
-    """Return (UAR, -loss) and both by name; a class that training never saw has recall 0."""
+    """Return (UAR, -loss) and both by name; a class that is not in train has recall 0."""
     right = (logits.argmax(1) == truth).double()
     recalls = [right[truth == label].mean().item() for label in truth.unique()]
     uar = sum(recalls) / len(recalls)

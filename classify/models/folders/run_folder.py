@@ -19,7 +19,7 @@ from ...data.escape import restored
 #: in the folder of a run: its next report while it is made, and while it is put in place
 WORK, READY = ".unfinished", ".ready"
 
-#: names of folders that say nothing of the model in them
+#: names of folders that do not describe the model in them
 _PLAIN = re.compile(r"(best|checkpoint|final|model|out(put)?)([-_]?\d+)?|\d+|")
 
 

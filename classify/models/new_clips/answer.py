@@ -54,14 +54,14 @@ class Answer:
     reasons : dict of str to str
         Id -> reason code with what was found.
     one_sided : dict of str to str
-        Id -> what to say of clips that are predicted, but from audio or from text alone.
+        Id -> remark on clips that are predicted, but from audio or from text alone.
     flags : dict of str to list of str
         Remarks (``silent``, ``clipped`` ...) -> ids, of the clips that were embedded just now; and
         ``unlike_training``, whose features are far from all that a model was trained on.
     members : dict of str to Predictions
-        What each model says; `predictions` combines them.
+        Predictions of each model; `predictions` combines them.
     notes : list of str
-        What else to know of how it was made.
+        Other notes on how it was made.
     """
 
     predictions: Predictions | None

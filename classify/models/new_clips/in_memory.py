@@ -46,7 +46,7 @@ class Embedded:
     flags: dict[str, list[str]] = field(default_factory=dict)
 
     def side(self, kind: str) -> Side:
-        """Return what it says of the clips that cannot be embedded, for one side of a model."""
+        """Return the failures and remarks, for one side of a model."""
         return Side(kind, dict(self.failed), self.flags)
 
 
@@ -92,7 +92,7 @@ def side_by_side(
     *,
     gaps: bool = False,
 ) -> np.ndarray:
-    """Return what a head sees ``(clips, width)``, as `read_features` reads it from a cache.
+    """Return the input of a head ``(clips, width)``, as `read_features` reads it from a cache.
 
     Parameters
     ----------

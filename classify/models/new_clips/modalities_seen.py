@@ -49,7 +49,7 @@ def unusable(model: Trained, sides: Sequence[Side]) -> dict[str, Reason]:
 
 
 def one_sided(model: Trained, sides: Sequence[Side]) -> dict[str, str]:
-    """Return id -> what to say of the clips that the model predicts from one side alone."""
+    """Return id -> remark, of the clips that the model predicts from one side alone."""
     lost = unusable(model, sides)
     remarks = {}
     for side in sides:

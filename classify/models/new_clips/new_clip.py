@@ -33,7 +33,7 @@ class RawClip:
     audio : path, bytes, file object, ndarray or tensor, optional
         A whole audio file, or a waveform ``(samples,)`` or ``(samples, channels)``.
     sampling_rate : int, optional
-        Of a waveform, in Hz; files say their own.
+        Of a waveform, in Hz; files have their own.
     start, end : float, optional
         A segment of the audio, in seconds.
     columns : mapping of str to str

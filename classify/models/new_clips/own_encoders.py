@@ -59,8 +59,8 @@ def open_encoder(
     Parameters
     ----------
     where : path, optional
-        The folder of the checkpoint; needed where the spec came from a folder. The Hub is asked
-        for exactly the commit of the spec otherwise.
+        The folder of the checkpoint; needed where the spec came from a folder. Otherwise the Hub
+        is asked for exactly the commit of the spec.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def open_encoder(
             f"{name} there:\n{wanted.explain(found)}"
         )
     encoder.spec = spec.with_store_dtype("float32")  # its rows belong into the model's space
-    encoder.arguments = None  # another process would know the folder by its own name
+    encoder.arguments = None  # another process would open the folder by its own name
     return encoder
 
 
@@ -289,7 +289,7 @@ def _as_decoded(found: Spec, spec: Spec) -> Spec:
 
 
 def _same_files(spec: Spec) -> Spec:
-    """Return the spec without where a checkpoint came from, if it says which files it is."""
+    """Return the spec without where a checkpoint came from, if it has the digests of its files."""
     recorded = spec.fields["encoder"]
     if not (recorded.get("weights") and recorded.get("config")):
         return spec
@@ -298,7 +298,7 @@ def _same_files(spec: Spec) -> Spec:
 
 
 def _options(fields: Mapping[str, Any], commit: str | None, device: str) -> dict[str, Any]:
-    """Return the options of `Encoder` that a spec says."""
+    """Return the options of `Encoder` that a spec implies."""
     if "origin" not in fields["encoder"]:
         noted = fields["encoder"].get("options", "{}")
         with shaped(f"the spec of {fields['encoder']['name']}", "options as a JSON object"):

@@ -97,7 +97,7 @@ def assembled(
 
 
 def default_part(place: str, of: str, **options: Any) -> Part:
-    """Open the encoder that was published for it; `of` says what needs it."""
+    """Open the encoder that was published for it; `of` is what needs it."""
     try:
         return Part(Encoder(place, **options), place)
     except InputError as error:

@@ -206,7 +206,7 @@ def _labels(
     own: tuple[str, ...] = ()
     if isinstance(table, dict):
         own = tuple(str(table.get(str(index), "")) for index in range(len(table)))
-    if all(re.fullmatch(r"(LABEL_\d+)?", name) for name in own):  # names that say nothing
+    if all(re.fullmatch(r"(LABEL_\d+)?", name) for name in own):  # names without meaning
         own = ()
     if own and said and own != tuple(said):
         raise InputError(

@@ -94,7 +94,7 @@ def _check_labels(config: Mapping[str, Any], labels: tuple[str, ...], where: str
     """Refuse a checkpoint whose own label names contradict the language's."""
     table = config.get("id2label") or {}
     own = [str(table.get(str(index), "")) for index in range(len(table))]
-    if all(re.fullmatch(r"LABEL_\d+", name) for name in own):  # names that say nothing
+    if all(re.fullmatch(r"LABEL_\d+", name) for name in own):  # names without meaning
         return
     if [name.casefold() for name in own] != list(labels):
         raise InputError(

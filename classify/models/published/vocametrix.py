@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from ...data.predictions import Predictions
     from ...heads import PatchTransformerHead
 
-XLSR = "facebook/wav2vec2-large-xlsr-53"  # last layer, mean over time, says the card
+XLSR = "facebook/wav2vec2-large-xlsr-53"  # last layer, mean over time, by the card
 
 FILES = ("*.json", "*.safetensors")
 LABELS = ("negative", "neutral", "positive")  # the order that the card gives
 
 #: blocks of the config that are about this network and not about the encoder before it
 BLOCKS = ("model", "architecture", "model_config", "classifier", "transformer")
-#: what the config may say, under its various names
+#: settings that the config may have, under their various names
 WORDS = {
     "input_dim": ("input_dim", "input_size", "feature_dim", "n_features", "in_features"),
     "patch_size": ("patch_size",),
@@ -53,7 +53,7 @@ WORDS = {
     "norm_first": ("norm_first", "pre_norm"),
     "labels": ("labels", "label_names", "class_names", "classes", "id2label"),
 }
-#: what no tensor shows, and the option that says it
+#: what no tensor shows, and the option for it
 UNSEEN = {"nhead": "--nhead 8", "activation": "--activation relu", "norm_first": "--norm-last"}
 
 
@@ -361,7 +361,7 @@ def _value(word: str, value: Any) -> Any:
 
 
 def _agree(said: dict[str, tuple[Any, str]], word: str, value: Any, who: str) -> None:
-    """Note what a source says; two that differ are an error."""
+    """Note the value of a source; two that differ are an error."""
     if value is None:
         return
     known, before = said.setdefault(word, (value, who))

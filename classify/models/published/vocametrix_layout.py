@@ -61,7 +61,7 @@ def read_layout(shapes: Mapping[str, Shape], width: int | None = None) -> Layout
     shapes : mapping of str to tuple of int
         Every tensor of the file.
     width : int, optional
-        Input features, if known (the scaler knows). Without it the positions leave two answers,
+        Input features, if known (from the scaler). Without it the positions leave two answers,
         with and without a position for CLS; one of them must be 768 or 1024.
     """
     rest = dict(shapes)

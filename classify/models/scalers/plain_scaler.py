@@ -78,7 +78,7 @@ def convert_scaler(
     target : path
         The file to write, replaced in one step.
     trust : bool
-        That you know where the file comes from.
+        Whether you trust where the file comes from.
     """
     source = Path(source)
     if not trust:

@@ -1,7 +1,7 @@
 """How a model standardises its features: over train, or within speakers, languages or corpora.
 
 Within groups, features are scaled by the group's own unlabelled rows. That is transductive: a
-prediction then depends on the other clips of its speaker, so it must be asked for by name and
+prediction then depends on the other clips of its speaker, so it must be requested by name and
 is named in every report. Speakers are centred as far as their clips allow, even with one clip (see
 `SpeakerScaler`); a language or a corpus needs enough clips for a mean and a deviation of its own.
 """
@@ -166,7 +166,7 @@ class Scaling:
         return scaled, far
 
     def config(self) -> bool | dict[str, Any]:
-        """Return what ``config.json`` says of it."""
+        """Return its entry in ``config.json``."""
         if self.within is None:
             return bool(self.scale)
         return {"by": self.scale, **self.within.get_state()[0]}

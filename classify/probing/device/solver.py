@@ -1,6 +1,6 @@
 """`logistic_batch` on a device: the problems of several layers in one batch, in torch.
 
-Objective, step and when it ends are those of `logistic_batch`. What a device wants otherwise:
+Objective, step and when it ends are those of `logistic_batch`. What differs on a device:
 
 - All problems of all layers start from weights of 0 and take each step together, whatever their C;
   rows that a problem does not train on weigh 0. A step is a few large products and some hundred

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ...models.new_clips.system import System
     from .recording import Recording
 
-#: what the model cards of the underlying systems ask of every user
+#: from the model cards of the underlying systems
 CAUTION = (
     "Emotion recognition is uncertain and depends on context. A prediction is an estimate of a "
     "model, not a finding about what a person feels.",
@@ -177,7 +177,7 @@ def _one_code(code: str) -> str:
 
 
 def _all(answers: Sequence[Answer], what: str) -> dict[str, str]:
-    """Return what the answers say of their clips, by id."""
+    """Return one field of all answers, by id."""
     return {name: said for answer in answers for name, said in getattr(answer, what).items()}
 
 

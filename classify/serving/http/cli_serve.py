@@ -119,7 +119,7 @@ def serve(
 
 
 def _check_scaling(chosen: System) -> None:
-    """Refuse a model that has to know the language or data set of a clip."""
+    """Refuse a model that needs the language or data set of a clip."""
     for name, model in chosen.models.items():
         within = model.scaling.scale
         if isinstance(within, str) and within != "speaker":

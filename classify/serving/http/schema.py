@@ -1,4 +1,4 @@
-"""What OpenAPI says of a request to predict, whose body is read by hand."""
+"""The OpenAPI schema of a request to predict, whose body is read by hand."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ class Service:
         Raises
         ------
         InputError, SpecError, CanaryError
-            As `System.answer`: what is missing is said before anything is served.
+            As `System.answer`: what is missing is reported before anything is served.
         """
         hum = np.sin(np.arange(16_000, dtype=np.float32) / 20)
         self._answer([RawClip("warm-up", hum, sampling_rate=16_000, text="one two three")])

@@ -17,7 +17,7 @@ MOST_LABELS = 12
 
 
 def first_screen(data: Data, head: Section) -> str:
-    """Return what a reader sees first, as HTML.
+    """Return the top of the page, as HTML.
 
     Parameters
     ----------

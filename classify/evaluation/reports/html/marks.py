@@ -18,7 +18,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 40
 
 
 def drawn(picture: Picture) -> str:
-    """Return a picture as HTML, with a line that says how to read it."""
+    """Return a picture as HTML, with a line on how to read it."""
     if isinstance(picture, Dots):
         return _dots(picture) + _note(picture.said)
     if isinstance(picture, Matrix):

@@ -27,7 +27,7 @@ def page(data: Data, markdown: str, clips: Data | None = None) -> str:
     data : mapping
         `Comparison.data`, or the content of repeats.json or runs.json.
     markdown : str
-        The same report as Markdown: the page says what it says, in its words.
+        The same report as Markdown, whose text the page has.
     clips : mapping, optional
         What `clip_rows` returns, for the browser of clips.
 

@@ -1,4 +1,4 @@
-"""The Markdown of a report as HTML, so that both say the same in the same words.
+"""The Markdown of a report as HTML, so that both have the same text.
 
 Every text of a page goes through `escaped` or `inline`: no other function of this folder puts text
 into HTML.

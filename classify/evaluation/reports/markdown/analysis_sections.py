@@ -155,7 +155,7 @@ def _learning(data: Data) -> str:
     of = f": {md(name)}" if name else ""
     column = md(groups_of(data))
     header = ["train", "clips", column, "UAR on test", "lowest to highest order"]
-    if all(p["groups"] == p["clips"] for p in points):  # the column says nothing new
+    if all(p["groups"] == p["clips"] for p in points):  # the column adds nothing
         header, rows = header[:2] + header[3:], [row[:2] + row[3:] for row in rows]
         column = "clips"
     most = max(len(p.get("orders", [0])) for p in points)
@@ -273,7 +273,7 @@ def number(value: float | None) -> str:
 
 
 def _votes(found: Data) -> str:
-    """Return how the raters agree, and the scores against what they said."""
+    """Return how the raters agree, and the scores against their votes."""
     raters = found["raters"]
     rows = []
     for name, one in found["systems"].items():

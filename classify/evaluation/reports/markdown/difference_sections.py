@@ -72,7 +72,7 @@ def _differences(data: Data, explained: str, pairs: Sequence[Data]) -> list[str]
     data
         With at least one pair.
     explained
-        What a line says and how it was tested; without enough groups there is no test.
+        What a line shows and how it was tested; without enough groups there is no test.
     pairs
         Those that are shown.
     """

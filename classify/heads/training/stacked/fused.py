@@ -36,7 +36,7 @@ def gather(x: Tensor, order: Tensor, rows: Tensor, lead: int, drop: Drop, out: T
     ----------
     x : Tensor (all rows, width)
     order : Tensor (members, all rows), int64
-        The order in which each member sees the rows in this epoch.
+        The order of the rows for each member in this epoch.
     rows : Tensor (members, rows), int64
         Is overwritten.
     lead : int
