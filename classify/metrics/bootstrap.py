@@ -26,14 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from .intervals import (
-    effective_count,
-    half_length,
-    retrained,
-    share_interval,
-    standard_error,
-    t_quantile,
-)
+from .intervals import half_length, kish_size, retrained, share_interval, standard_error, t_quantile
 from .measures import ratio
 
 #: fewer groups than this give no interval and no test: their spread is not known well enough
@@ -122,7 +115,7 @@ class Resamples:
         weight = self._weight(measure)
         known = weight * (self._carriers() >= FEW)
         share = self._share(known if known.any() else weight).sum(axis=1)
-        own = effective_count(share)
+        own = kish_size(share)
         return min(own, self.crossed[0].effective_groups(measure)) if self.crossed else own
 
     def _fewest(self) -> int:

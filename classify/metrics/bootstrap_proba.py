@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .bootstrap import FEWEST_GROUPS, draw_sums
-from .intervals import effective_count, interval, retrained
+from .intervals import interval, kish_size, retrained
 
 LIMITS = {"nll": (0.0, np.inf), "brier": (0.0, 2.0), "ccc": (-1.0, 1.0)}
 
@@ -70,7 +70,7 @@ def proba_intervals(
     np.add.at(sums, codes, stacked)
     drawn = draw_sums(sums, n_resamples, random_state)
     whole = sums.sum(axis=0, keepdims=True)
-    effective = effective_count(np.bincount(codes))
+    effective = kish_size(np.bincount(codes))
     found: dict[str, dict[str, tuple[float, float]]] = {}
     start = 0
     for name, own in columns.items():

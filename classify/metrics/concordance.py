@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .bootstrap import FEWEST_GROUPS, draw_sums
-from .intervals import effective_count, interval, retrained
+from .intervals import interval, kish_size, retrained
 from .max_t import TIE, MaxT, as_extreme, exchanges, p_values, step_down
 
 MEASURES = ("ccc", "pearson", "error")
@@ -141,7 +141,7 @@ class Measured:
     @property
     def effective(self) -> float:
         """How many equally large groups would be as informative as these."""
-        return effective_count(next(iter(self.sums.values()))[:, :, 0].sum(axis=1))
+        return kish_size(next(iter(self.sums.values()))[:, :, 0].sum(axis=1))
 
     def interval(
         self, system: str, name: str, dimension: int = -1, level: float = 0.95

@@ -30,12 +30,14 @@ def standard_error(samples: np.ndarray, n_groups: float) -> float:
     return float(samples.std() * np.sqrt(n_groups / (n_groups - 1)))
 
 
-def effective_count(sizes: np.ndarray) -> float:
-    """Return how many equally large groups would be as informative as groups of these sizes (Kish).
+def kish_size(sizes: np.ndarray) -> float:
+    """Return how many equally large groups would be as informative as groups of these sizes.
+
+    The effective sample size of Kish (1965).
 
     Examples
     --------
-    >>> effective_count(np.array([5, 5, 5])), effective_count(np.array([10, 1]))
+    >>> kish_size(np.array([5, 5, 5])), kish_size(np.array([10, 1]))
     (3.0, 1.198019801980198)
     """
     return float(sizes.sum() ** 2 / (sizes**2).sum())

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import stdtr
 
 from ...metrics.bootstrap import FEWEST_GROUPS, draws
-from ...metrics.intervals import effective_count, standard_error, t_quantile
+from ...metrics.intervals import kish_size, standard_error, t_quantile
 from ...metrics.max_t import as_extreme, step_down
 from ...metrics.mcnemar_and_holm import holm
 
@@ -112,7 +112,7 @@ def _gap(own: np.ndarray, rest: np.ndarray, drawn: np.ndarray, level: float) -> 
     if min(int((side[:, 0] > 0).sum(axis=0).min()) for side in sides) < FEWEST_GROUPS:
         return row
     trues = [side[:, 0] for side in sides]
-    effective = [effective_count((true / true.sum(axis=0)).sum(axis=1)) for true in trues]
+    effective = [kish_size((true / true.sum(axis=0)).sum(axis=1)) for true in trues]
     first, second = (
         standard_error(one, n) ** 2
         for one, n in zip((samples, samples_rest), effective, strict=True)

@@ -9,7 +9,7 @@ import numpy as np
 from ....cache.errors import InputError
 from ...data.votes import Votes
 from ...metrics.bootstrap import FEWEST_GROUPS, draws
-from ...metrics.intervals import effective_count, interval
+from ...metrics.intervals import interval, kish_size
 
 if TYPE_CHECKING:
     from ...data.predictions import Predictions
@@ -93,7 +93,7 @@ def compare_votes(
     n_groups = int(codes.max()) + 1
     sizes = np.bincount(codes)
     counts = np.concatenate(list(draws(np.ones(n_groups, int), 2000, 0, float)))
-    effective = effective_count(sizes)
+    effective = kish_size(sizes)
 
     def scored(each: np.ndarray) -> dict[str, Any]:
         sums = np.bincount(codes, each, minlength=n_groups)
