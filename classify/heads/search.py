@@ -1,7 +1,7 @@
 """Search over the settings of any head, on training data alone.
 
 scikit-learn's search classes behind one function, with folds by group (speaker) and UAR as the
-score; `nested_search` also says how good the searching itself is. Work is spread by joblib, with
+score; `nested_search` also estimates how good the search itself is. Work is spread by joblib, with
 whatever backend `joblib.parallel_config` names: threads, processes (loky), Dask or Ray. Results do
 not depend on it, nor on the number of workers.
 """
@@ -107,7 +107,7 @@ def search(
         Speakers, say: never on both sides of a fold.
     strategy : {"grid", "random", "halving", "optuna"}, default="grid"
         "halving" tries many settings on few epochs (of torch heads) or few rows, and continues with
-        the better third; "optuna" (an extra) proposes settings from what it saw.
+        the better third; "optuna" (an extra) proposes settings from earlier scores.
     n_iter : int, default=20
         Settings to draw; not for "grid".
     n_folds : int, default=5
@@ -148,24 +148,18 @@ def search(
         )
         return found.fit(X, y)
     grid = {f"head__{name}": values for name, values in settings.items()}
-    common: dict[str, Any] = {"scoring": uar_scorer, "cv": folds, "n_jobs": n_jobs}
+    how: dict[str, Any] = {"scoring": uar_scorer, "cv": folds, "n_jobs": n_jobs}
+    how["error_score"] = "raise"
+    if strategy != "grid":
+        how["random_state"] = random_state
     pipeline = _pipeline(head, scale)
     if strategy == "grid":
-        found = grid_search(pipeline, grid, error_score="raise", **common)
+        found = grid_search(pipeline, grid, **how)
     elif strategy == "random":
-        found = random_search(
-            pipeline, grid, n_iter=n_iter, random_state=random_state, error_score="raise", **common
-        )
+        found = random_search(pipeline, grid, n_iter=n_iter, **how)
     else:
-        found = halving_search(
-            pipeline,
-            grid,
-            n_candidates=n_iter,
-            random_state=random_state,
-            error_score="raise",
-            **_resource(head, grid),
-            **common,
-        )
+        how |= _resource(head, grid)
+        found = halving_search(pipeline, grid, n_candidates=n_iter, **how)
     found.fit(X, y)
     best = {name: value for name, value in found.best_params_.items() if name in grid}
     if len(best) < len(found.best_params_):
@@ -177,12 +171,12 @@ def search(
 
 @dataclass(frozen=True)
 class NestedScores:
-    """What nested folds say of a search.
+    """Scores of a search over nested folds.
 
     Attributes
     ----------
     prediction : ndarray of shape (clips,)
-        Label of each clip by the search that never saw it.
+        Label of each clip by the search that held it out.
     uar : float
         Over all clips.
     fold_uar : list of float
@@ -208,7 +202,7 @@ def nested_search(
     outer: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
     **options: Any,
 ) -> NestedScores:
-    """Search inside each outer fold, and score on the rows that the search never saw.
+    """Search inside each outer fold, and score on the rows held out.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-PROGRAM = """
+IN_DESTRUCTOR = """
 import os, signal, threading, time
 from affekt.classify import cli
 
@@ -41,13 +41,6 @@ cli.main([])
 """
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
-def test_V03_a_signal_in_a_destructor_still_ends_the_program(name: str, code: int):
-    command = [sys.executable, "-c", PROGRAM.format(name=name)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == code, done.stderr
-
-
 CLOSED_TWICE = """
 import os, signal
 import click
@@ -69,8 +62,9 @@ cli.main([])
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
-def test_an_error_of_a_clean_up_does_not_hide_the_signal(name: str, code: int):
-    command = [sys.executable, "-c", CLOSED_TWICE.format(name=name)]
+@pytest.mark.parametrize("program", [IN_DESTRUCTOR, CLOSED_TWICE], ids=["destructor", "clean-up"])
+def test_V03_a_signal_ends_the_program_wherever_it_comes(program: str, name: str, code: int):
+    command = [sys.executable, "-c", program.format(name=name)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == code, done.stderr
     assert "file descriptor" not in done.stderr

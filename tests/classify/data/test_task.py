@@ -213,8 +213,19 @@ def test_a_task_file_extends_a_shipped_task(tmp_path):
         ("extends: valense", "expected one of"),
         ("labels: [a, b]\nvocabulary: [feelings]", "expected emotions or sentiments"),
         ("labels: [!!python/object/apply:os.system [true], b]", "the tag"),
+        ("labels:\n  a: [x]\n  b: [y]\n  a: [z]\n", r"t\.yaml:4: 'a' appears twice"),
+        ("labels: [a, b]\nleave_out: NA", r"t\.yaml:2: leave_out is 'NA'; expected a list: \[NA\]"),
+        ("labels: ab", "expected a list"), ("labels: {a: null, b: []}", "quote it"),
+        ("labels: &x [a, b]", "anchors"), ("labels: [a, b]\nvalues: {a: .nan, b: 2}", "finite"),
+        ("labels: [a, b]\nvalues: {a: low, b: 2}", "expected a number"),
+        ("labels: [a, b]\ncorpora: [x]", "expected a mapping"),
+        ("labels: [a, b]\nsynonyms: [x]", "expected a mapping"),
+        ("labels: [a, b]\nsynonyms: {x: a}", r"'x', which is not mapped to a label.*\{a: \[x\]\}"),
+        ("labels: [a, 2020-13-45]", "quote it"),
+        ("labels: [a, b]\nignore_case: 1", "true or false"),
+        ("# " + "x" * 1_000_001, "expected a file under"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_task_file_says_what_is_wrong(tmp_path, text, message):
     path = tmp_path / "t.yaml"
     path.write_text(text, encoding="utf-8")
@@ -271,28 +282,6 @@ def test_labels_are_what_is_written(tmp_path, text, labels):
     assert [task.label_of(label) for label in labels] == list(labels)
     if "y" in task.map:
         assert (task.label_of("y"), task.label_of("1.0")) == ("on", "on")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("labels:\n  a: [x]\n  b: [y]\n  a: [z]\n", r"t\.yaml:4: 'a' appears twice"),
-        ("labels: [a, b]\nleave_out: NA", r"t\.yaml:2: leave_out is 'NA'; expected a list: \[NA\]"),
-        ("labels: ab", "expected a list"), ("labels: {a: null, b: []}", "quote it"),
-        ("labels: &x [a, b]", "anchors"), ("labels: [a, b]\nvalues: {a: .nan, b: 2}", "finite"),
-        ("labels: [a, b]\nvalues: {a: low, b: 2}", "expected a number"),
-        ("labels: [a, b]\ncorpora: [x]", "expected a mapping"),
-        ("labels: [a, b]\nsynonyms: [x]", "expected a mapping"),
-        ("labels: [a, b]\nsynonyms: {x: a}", r"'x', which is not mapped to a label.*\{a: \[x\]\}"),
-        ("labels: [a, 2020-13-45]", "quote it"),
-        ("labels: [a, b]\nignore_case: 1", "true or false"),
-        ("# " + "x" * 1_000_001, "expected a file under"),
-    ],
-)  # fmt: skip
-def test_a_task_file_is_read_as_strictly_as_a_recipe(tmp_path, text, message):
-    (tmp_path / "t.yaml").write_text(text)
-    with pytest.raises(InputError, match=message):
-        Task.read(tmp_path / "t.yaml")
 
 
 @pytest.mark.parametrize(
