@@ -238,7 +238,7 @@ class StackingEnsemble(Ensemble):
         return self
 
 
-def mixture_weights(stack: np.ndarray, truth: np.ndarray, n_steps: int = 500) -> np.ndarray:
+def mixture_weights(stack: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the member weights that maximise the likelihood of the mixture, `(members,)`.
 
     Parameters
@@ -247,12 +247,10 @@ def mixture_weights(stack: np.ndarray, truth: np.ndarray, n_steps: int = 500) ->
         Probabilities, `(members, clips, labels)`.
     truth
         Label code of each clip.
-    n_steps
-        Most steps of expectation maximisation; it stops earlier when nothing moves.
     """
     own = np.maximum(stack[:, np.arange(len(truth)), truth], FLOOR)
     weights = np.full(len(stack), 1 / len(stack))
-    for _ in range(n_steps):
+    for _ in range(500):  # steps of expectation maximisation; it stops when nothing moves
         share = weights[:, None] * own
         new = (share / share.sum(axis=0)).mean(axis=1)
         moved = np.abs(new - weights).max()

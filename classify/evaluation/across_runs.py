@@ -21,6 +21,7 @@ from ..models.folders.run_folder import readable_name
 from .comparison import Comparison
 from .reports.markdown.markdown_tables import MEASURES
 
+ALPHA = 0.05  # level of the tests
 EXACT = 16  # differences, up to which every exchange of signs is counted
 N_DRAWS = 20_000
 PRIOR = 0.5  # weight of one imagined corpus without a difference
@@ -136,7 +137,6 @@ def across(
     scores: Mapping[str, Sequence[float]],
     *,
     rope: float = 0.02,
-    alpha: float = 0.05,
     random_state: int = 0,
 ) -> dict[str, Any]:
     """Test every pair of systems over corpora.
@@ -147,8 +147,6 @@ def across(
         Score of each system on each corpus, in one order of corpora.
     rope
         Two systems whose scores differ by no more are practically equal.
-    alpha
-        Level of tests and critical difference.
     random_state
         Seed of the posterior's draws.
 
@@ -173,11 +171,11 @@ def across(
     matrix = np.array([scores[name] for name in names], dtype=float)
     n_runs = matrix.shape[1]
     pairs = list(combinations(range(len(names)), 2))
-    least = runs_needed(1, alpha)
+    least = runs_needed(1)
     if n_runs < least:
         raise InputError(
-            f"{n_runs} corpora; with so few, no test can find a difference at {alpha:g}. Expected "
-            f"at least {least}, and {runs_needed(len(pairs), alpha)} for all "
+            f"{n_runs} corpora; with so few, no test can find a difference at {ALPHA:g}. Expected "
+            f"at least {least}, and {runs_needed(len(pairs))} for all "
             f"{len(pairs)} pairs of {len(names)} systems; runs on the same clips are compared by "
             "the pred.csv of their members, with --truth MANIFEST"
         )
@@ -187,8 +185,8 @@ def across(
     return {
         "runs": n_runs,
         "rope": rope,
-        "alpha": alpha,
-        "needed": runs_needed(len(pairs), alpha),
+        "alpha": ALPHA,
+        "needed": runs_needed(len(pairs)),
         "systems": {
             name: {"mean": float(row.mean()), "rank": float(rank), "scores": row.tolist()}
             for name, row, rank in zip(names, matrix, ranks, strict=True)
@@ -209,11 +207,11 @@ def across(
             for (i, j), p, corrected in zip(pairs, raw, holm(raw), strict=True)
         ],
         "friedman": _friedman(matrix) if many else None,
-        "critical_difference": critical_difference(len(names), n_runs, alpha) if many else None,
+        "critical_difference": critical_difference(len(names), n_runs) if many else None,
     }
 
 
-def runs_needed(n_pairs: int, alpha: float = 0.05) -> int:
+def runs_needed(n_pairs: int) -> int:
     """Return from how many corpora on the signed-rank test can find a difference in some pair.
 
     The smallest p of n corpora is 2 / 2^n, and Holm's correction multiplies it by the pairs.
@@ -224,7 +222,7 @@ def runs_needed(n_pairs: int, alpha: float = 0.05) -> int:
     (6, 8)
     """
     needed = 1
-    while n_pairs * 2 / 2**needed > alpha:
+    while n_pairs * 2 / 2**needed > ALPHA:
         needed += 1
     return needed
 
@@ -297,7 +295,7 @@ def signed_rank_posterior(
     return {"first": float(shares[1]), "equal": float(shares[0]), "second": float(shares[2])}
 
 
-def critical_difference(n_systems: int, n_runs: int, alpha: float = 0.05) -> float:
+def critical_difference(n_systems: int, n_runs: int) -> float:
     """Return by how much mean ranks have to differ (Nemenyi).
 
     Examples
@@ -306,7 +304,7 @@ def critical_difference(n_systems: int, n_runs: int, alpha: float = 0.05) -> flo
     1.25
     """
     studentized_range: Any = scipy_stats.studentized_range
-    quantile = float(studentized_range.ppf(1 - alpha, n_systems, np.inf)) / 2**0.5
+    quantile = float(studentized_range.ppf(1 - ALPHA, n_systems, np.inf)) / 2**0.5
     return quantile * (n_systems * (n_systems + 1) / (6 * n_runs)) ** 0.5
 
 

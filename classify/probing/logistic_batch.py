@@ -27,6 +27,7 @@ RANK = 128  # eigenvectors of the preconditioner
 MEMORY = 8  # steps that L-BFGS remembers
 CAUTION = 2.0  # of the mean of p (1 - p): less makes longer steps, some of which are repeated
 LONGEST = 1000  # steps
+TOL = 1.5e-7  # of the objective: the last step gained, and the next one promises, less
 RETRIES = 6  # shorter steps in a row, after which float32 can do no better
 RIDGES = 1e-30, 1e30  # so that their products are numbers of float32
 ROUNDING = 2e-7  # of the objective, as it is summed
@@ -78,7 +79,6 @@ def solve(
     rows: Rows,
     problems: Problems,
     *,
-    tol: float = 1.5e-7,
     check: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
     """Minimise every problem.
@@ -87,9 +87,6 @@ def solve(
     ----------
     problems : Problems
         At least two classes, each with a row in every problem's cells.
-    tol : float
-        A problem is finished when the last step gained, and the next one promises, less than this
-        share of its objective.
     check : callable, optional
         Called before each step; may raise.
 
@@ -117,7 +114,7 @@ def solve(
             step = _extrapolated(found.W, problems.C, at, known) - points.W
         else:
             step = -metric.apply(points.G, points.curvature, ridge)
-        _minimise(rows, some, points, step, metric, tol, check, place > 1)
+        _minimise(rows, some, points, step, metric, check, place > 1)
         found.put(at, points)
     return found.W
 
@@ -193,7 +190,6 @@ def _minimise(
     points: _Points,
     step: np.ndarray,
     metric: _Metric,
-    tol: float,
     check: Callable[[], None],
     guessed: bool,
 ) -> None:
@@ -228,7 +224,7 @@ def _minimise(
         direction = _direction(now.G, history, metric, now.curvature, problems.ridge())
         slope = np.where(afresh, _dot(now.G, direction), slope)
         step = _where(afresh, direction, step)
-        enough = tol * np.abs(now.value)
+        enough = TOL * np.abs(now.value)
         done = (better & (-0.5 * slope <= enough) & (gained <= 4 * enough)) | (failed > RETRIES)
         if done.any():
             points.put(going[done], now.take(done))

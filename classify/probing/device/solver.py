@@ -23,6 +23,7 @@ from ..logistic_batch import CAUTION, LONGEST, MEMORY, RETRIES, Problems
 from .rows import DeviceRows
 
 RANK = 256  # eigenvectors of the preconditioner
+TOL = 1e-6  # as `logistic_batch.TOL`
 FETCH = 4  # steps between two looks at what is finished
 NOISE = 1e-4  # of the objective: where less changes, the slope says if a step went too far
 SHRINK = 0.85  # of the problems: where no more are left, the finished ones are dropped
@@ -82,15 +83,14 @@ def solve(
     rows: DeviceRows,
     problems: DeviceProblems,
     *,
-    tol: float = 1e-6,
     check: Callable[[], None] = lambda: None,
 ) -> torch.Tensor:
     """Minimise every problem of every layer, as `logistic_batch.solve` does.
 
     Parameters
     ----------
-    tol, check
-        As there; `check` is called every few steps.
+    check
+        As there; called every few steps.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def solve(
         length = torch.where(better, 1, 0.6 * length)
         step = _direction(G, steps, changes, slot, metric, curvature, problems.ridge)
         slope = _dot(G, step)
-        enough = tol * F.abs()
+        enough = TOL * F.abs()
         done |= (better & (-0.5 * slope <= enough) & (gained <= 4 * enough)) | (failed > RETRIES)
         if number % FETCH:
             continue
