@@ -40,15 +40,9 @@ LONGEST = 160.0  # seconds; UMUTeam's toolkit cuts there
 SPEECH = (("projector", "classifier"), None)
 ROBERTA = (("classifier.dense", "classifier.out_proj"), "tanh")
 HEADS: dict[str, tuple[tuple[str, str], str | None]] = {
-    "wav2vec2": SPEECH,
-    "hubert": SPEECH,
-    "wavlm": SPEECH,
-    "unispeech-sat": SPEECH,
-    "data2vec-audio": SPEECH,
+    **dict.fromkeys(("wav2vec2", "hubert", "wavlm", "unispeech-sat", "data2vec-audio"), SPEECH),
     "wav2vec2-bert": SPEECH,
-    "roberta": ROBERTA,
-    "xlm-roberta": ROBERTA,
-    "camembert": ROBERTA,
+    **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), ROBERTA),
     "bert": (("bert.pooler.dense", "classifier"), "tanh"),
     "electra": (("classifier.dense", "classifier.out_proj"), "gelu"),
     "distilbert": (("pre_classifier", "classifier"), "relu"),
@@ -153,13 +147,7 @@ def classifier_parts(
 
 
 def _prefix(kind: str) -> str:
-    return {
-        "wav2vec2-bert": "wav2vec2_bert.",
-        "unispeech-sat": "unispeech_sat.",
-        "data2vec-audio": "data2vec_audio.",
-        "xlm-roberta": "roberta.",
-        "camembert": "roberta.",
-    }.get(kind, f"{kind}.")
+    return "roberta." if HEADS[kind] is ROBERTA else f"{kind.replace('-', '_')}."
 
 
 def _mode(place: str, folder: Path, outside: Mapping[str, Any], said: str | None) -> str:

@@ -194,8 +194,7 @@ class Scaling:
         from .speaker_scaler import SpeakerScaler
 
         made = cls(config.get("by", ""))
-        # models written before the SpeakerScaler hold a GroupScaler of speakers, which names them
-        kind = SpeakerScaler if made.scale == "speaker" and "groups" not in config else GroupScaler
+        kind = SpeakerScaler if made.scale == "speaker" else GroupScaler
         rest = {name: value for name, value in config.items() if name != "by"}
         own = {n.removeprefix("scaler."): a for n, a in arrays.items() if n.startswith("scaler.")}
         try:
@@ -210,7 +209,7 @@ class Scaling:
         column = str(self.scale)
         names = np.asarray(clips[column] if column in clips else [""] * len(clips))
         blank = [clip for clip, name in zip(clips.ids, names, strict=True) if not name]
-        if blank and self.scale == "speaker" and not hasattr(self.within, "groups_"):
+        if blank and self.scale == "speaker":
             log.warning(
                 "%d of %d clips name no speaker; they are scaled as those of an average speaker",
                 len(blank),
