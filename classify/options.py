@@ -15,6 +15,13 @@ C_RANGE = (1e-12, 1e12)  # of a logistic regression; beyond it, sums overflow
 
 SCALE = "Standardise the features: true, false, or within each speaker, language or dataset."
 
+CACHE = click.option(
+    "--cache", required=True, type=click.Path(path_type=Path), help="Cache folder."
+)
+_TASKS = "Task: valence, emotion6, ..., or a YAML file."
+TASK = click.option("--task", required=True, help=_TASKS)
+TASK_OR_LABELS = click.option("--task", help=f"{_TASKS}  [default: from the labels]")
+NO_FIGURES = click.option("--no-figures", is_flag=True, help="Do not write figures/ (SVG and PNG).")
 ENCODERS = click.option(
     "--encoder",
     "encoders",

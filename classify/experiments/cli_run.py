@@ -13,7 +13,7 @@ from ...cache.commands.command import Command
 from ...cache.commands.heartbeat import heartbeat
 from ...cache.commands.terminal import JSON, ROOT
 from ...cache.errors import AffektError, counted, in_shell
-from ..options import check_n_jobs, to_stderr
+from ..options import NO_FIGURES, TASK_OR_LABELS, check_n_jobs, to_stderr
 
 if TYPE_CHECKING:
     from .run import Outcome
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     help="Recipe file to write; an existing file is never changed.",
 )  # fmt: skip
 @ROOT
-@click.option(
-    "--task", help="Task: valence, emotion6, ..., or a YAML file.  [default: from the labels]"
-)
+@TASK_OR_LABELS
 @JSON
 def init(manifest: Path, output: Path, root: Path | None, task: str | None, as_json: bool) -> None:
     """Write a first recipe for TABLE.
@@ -63,7 +61,7 @@ def init(manifest: Path, output: Path, root: Path | None, task: str | None, as_j
     "--watch", is_flag=True, help="Run again whenever the recipe, task or table is saved."
 )
 @click.option("--force", is_flag=True, help="Take over the report folder of another recipe.")
-@click.option("--no-figures", is_flag=True, help="Do not write figures/ (SVG and PNG).")
+@NO_FIGURES
 @click.option(
     "--n-jobs", default=-1, show_default=True, help="Training processes; -1: one per core."
 )

@@ -10,7 +10,7 @@ from ....cache.commands.command import Command
 from ....cache.commands.heartbeat import heartbeat
 from ....cache.commands.terminal import ROOT
 from ....cache.files.output_checks import check_output_folder
-from ...options import to_stderr
+from ...options import NO_FIGURES, TASK_OR_LABELS, to_stderr
 from ..cli_run import report_outcome
 
 
@@ -21,14 +21,12 @@ from ..cli_run import report_outcome
     help="Your own clips (CSV, TSV, JSONL, Parquet, Excel) instead of the synthetic corpus.",
 )
 @ROOT
-@click.option(
-    "--task", help="Task: valence, emotion6, ..., or a YAML file.  [default: from the labels]"
-)
+@TASK_OR_LABELS
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default="demo", show_default=True,
     help="Folder for the recipe, cache and report.",
 )  # fmt: skip
-@click.option("--no-figures", is_flag=True, help="Do not write figures/ (SVG and PNG).")
+@NO_FIGURES
 @click.pass_context
 def demo(
     ctx: click.Context,

@@ -12,14 +12,14 @@ from ....cache.commands.command import Command
 from ....cache.commands.terminal import JSON, ROOT, read_clips, recordings
 from ....cache.errors import InputError
 from ....cache.files.output_checks import check_output
-from ...options import SCALE, check_numbers, read_scale, read_split, to_stderr
+from ...options import CACHE, SCALE, TASK, check_numbers, read_scale, read_split, to_stderr
 
 
 @click.command(cls=Command)
 @click.argument("manifest", type=click.Path(path_type=Path))
 @ROOT
-@click.option("--cache", required=True, type=click.Path(path_type=Path), help="Cache folder.")
-@click.option("--task", required=True, help="Task: valence, emotion6, ..., or a YAML file.")
+@CACHE
+@TASK
 @click.option(
     "--split",
     default="speaker",
