@@ -60,7 +60,7 @@ def diversity(members: Mapping[str, Predictions], truth: np.ndarray) -> dict[str
     Parameters
     ----------
     members
-        Predictions by name, joined.
+        Predictions by name, joined; at least two.
     truth
         Label code of each clip.
 
@@ -74,24 +74,22 @@ def diversity(members: Mapping[str, Predictions], truth: np.ndarray) -> dict[str
     names = sorted(members)
     codes = {name: members[name].codes for name in names}
     right = np.stack([codes[name] == truth for name in names])
-    result: dict[str, Any] = {
+    whole = _mean_uar(members, truth)
+    return {
         "oracle": float(right.any(axis=0).mean()),
         "all_right": float(right.all(axis=0).mean()),
         "all_wrong": float((~right).all(axis=0).mean()),
         "pairs": [
             {"a": a, "b": b, **pair(truth, codes[a], codes[b])} for a, b in combinations(names, 2)
         ],
-    }
-    if len(names) > 1:
-        whole = _mean_uar(members, truth)
-        result["ablation"] = {
+        "ablation": {
             "uar": whole,
             "without": {
                 name: _mean_uar({m: p for m, p in members.items() if m != name}, truth) - whole
                 for name in names
             },
-        }
-    return result
+        },
+    }
 
 
 def _mean_uar(members: Mapping[str, Predictions], truth: np.ndarray) -> float:

@@ -8,7 +8,7 @@ import soundfile
 from affekt.cache.manifest import Manifest
 from affekt.classify.data.splitting.schemes import splits
 from affekt.classify.evaluation.analyses.audio_facts import facts
-from affekt.classify.evaluation.analyses.shortcuts import answer, audit, word_scores
+from affekt.classify.evaluation.analyses.shortcuts import answer, audit, dealt, word_scores
 from affekt.classify.evaluation.analyses.split_sanity import check_relation
 
 LABELS = ["a", "b"]
@@ -93,6 +93,13 @@ def test_words_of_scripts_without_spaces():
     assert proba.argmax(axis=1).tolist() == [1, 0]
 
 
+def test_the_audit_has_a_p_for_one_test_speaker():
+    truth = np.tile([0, 1, 2], 20)
+    assert dealt(truth, truth, 3) == 0.001
+    flips = np.random.default_rng(0).integers(0, 3, 60)
+    assert 0.01 < dealt(truth, flips, 3) < 1
+
+
 def related(n, skill, seed, n_labels=3):
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, n_labels, n)
@@ -120,6 +127,23 @@ def test_weak_predictors_say_nothing():
     assert check_relation("x", *dev, *test, "abc") == []
 
 
+def test_a_shift_from_the_middle_and_exchanged_labels_are_seen():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 400)
+    guess = np.where(rng.random(400) < 0.75, truth, rng.integers(0, 3, 400))
+    dev = truth[:200], guess[:200]
+    assert check_relation("lr", *dev, truth, guess, "abc") == []
+    late = truth.copy()
+    late[250:] = np.roll(truth, 1)[250:]
+    [text] = [t for t in check_relation("lr", *dev, late, guess, "abc") if "shifted" in t]
+    row = int(text.split("from row ")[1].split()[0])
+    assert 235 <= row <= 270
+    assert "by -1 rows" in text
+    crossed = np.array([1, 0, 2])[truth]
+    found = check_relation("lr", *dev, crossed, guess, "abc")
+    assert any("a and b look swapped" in text for text in found)
+
+
 @pytest.mark.data
 def test_the_shifted_labels_of_emoevent_are_called_out(shared_data):
     """The published Spanish test labels are shifted; the shared copy has them right."""
@@ -141,3 +165,24 @@ def test_the_shifted_labels_of_emoevent_are_called_out(shared_data):
     assert any("does not follow" in text for text in check_relation("words", *shifted))
     by_two = (codes["dev"], guess["dev"], np.roll(codes["test"], 2), guess["test"], labels)
     assert any("moved by -2 rows" in text for text in check_relation("words", *by_two))
+
+
+def test_speakers_who_differ_are_no_reason_to_doubt_the_labels():
+    """All clips of a speaker are right or wrong; clips taken as independent raise an alarm."""
+    truth = np.random.default_rng(0).integers(0, 2, 100)
+    speakers = np.repeat(range(5), 20)
+    good, bad = np.isin(speakers, [0, 1, 2, 3]), np.isin(speakers, [0])
+    dev, test = (np.where(right, truth, 1 - truth) for right in (good, bad))
+
+    def doubts(*answers, **groups):
+        found = " ".join(
+            check_relation("lr", truth, answers[0], truth, answers[1], LABELS, **groups)
+        )
+        return "does not follow" in found, "look swapped" in found
+
+    known = {"dev_groups": speakers, "groups": speakers}
+    assert doubts(dev, test) == (True, True)
+    assert doubts(dev, test, **known) == (False, False)
+    assert doubts(truth, 1 - truth, **known) == (True, True)
+    one = {**known, "groups": np.zeros(100, int)}
+    assert doubts(truth, 1 - truth, **one) == (False, False)
