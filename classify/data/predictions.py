@@ -203,8 +203,8 @@ class Predictions(Framed):
         missing = [i for i in ids if i not in position]
         if missing:
             raise InputError(
-                f"{self.source}: no row for {_some(missing)}; "
-                f"expected predictions of all {len(ids)} clips"
+                f"{self.source}: no row for {_some(missing)}; expected predictions of all "
+                f"{len(ids)} clips"
             )
         return self.take([position[i] for i in ids])
 

@@ -205,7 +205,7 @@ def _listed(value: Any, what: str, source: str, *, text: bool | None = None) -> 
 def _check_text(value: Any, what: str, source: str) -> None:
     if isinstance(value, bool) or value is None or not isinstance(value, str | int):
         raise InputError(
-            f"{source}: {what} is {value!r}, expected text: quote it"
-            " (no, yes, on, off, null and dates are not text for YAML)"
+            f"{source}: {what} is {value!r}, expected text: quote it (no, yes, on, off, null and "
+            "dates are not text for YAML)"
         )
     check_characters(str(value), f"{source}: {what}")

@@ -158,8 +158,8 @@ def unknown_labels(
         )
     else:
         advice = (
-            "Correct the manifest, or map them in a task file "
-            f"(extends: {task}, with synonyms, leave_out or ignore_case)."
+            f"Correct the manifest, or map them in a task file (extends: {task}, with synonyms, "
+            "leave_out or ignore_case)."
         )
     if "" in unknown:
         advice += (

@@ -184,8 +184,8 @@ def _rows_of(clips: Manifest, source: Path | Sequence[str] | None) -> Sequence[d
         return _rows_of_columns(clips)
     if isinstance(source, Path):
         return _rows_of_table(clips, source)
-    said = zip(*(clips[name] for name in source), strict=True)
-    return [dict(Counter(filter(None, row))) for row in said]
+    given = zip(*(clips[name] for name in source), strict=True)
+    return [dict(Counter(filter(None, row))) for row in given]
 
 
 def _rows_of_columns(clips: Manifest) -> list[dict[str, float]]:

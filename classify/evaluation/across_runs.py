@@ -88,9 +88,9 @@ def compare_runs(
     names = [one for one in next(iter(scores.values())) if all(one in own for own in found)]
     if len(names) < 2:
         raise InputError(
-            f"the runs have {counted(len(names), 'system')} in common"
-            f" ({', '.join(names) or 'none'}); expected"
-            " at least two. Give corresponding members the same name in every recipe"
+            f"the runs have {counted(len(names), 'system')} in common "
+            f"({', '.join(names) or 'none'}); expected at least two. Give corresponding members "
+            "the same name in every recipe"
         )
     result = across(
         {name: [own[name] for own in scores.values()] for name in names},
@@ -175,9 +175,9 @@ def across(
     if n_runs < least:
         raise InputError(
             f"{n_runs} corpora; with so few, no test can find a difference at {ALPHA:g}. Expected "
-            f"at least {least}, and {runs_needed(len(pairs))} for all "
-            f"{len(pairs)} pairs of {len(names)} systems; runs on the same clips are compared by "
-            "the pred.csv of their members, with --truth MANIFEST"
+            f"at least {least}, and {runs_needed(len(pairs))} for all {len(pairs)} pairs of "
+            f"{len(names)} systems; runs on the same clips are compared by the pred.csv of their "
+            "members, with --truth MANIFEST"
         )
     raw = [signed_rank(matrix[i] - matrix[j]) for i, j in pairs]
     ranks = scipy_stats.rankdata(-matrix.round(12), axis=0).mean(axis=1)

@@ -104,8 +104,8 @@ class Rated:
                 )
             self.members[name] = _joined(given, task, self.clips, left_out)
         for dimension, column in zip(task.labels, self.ratings.T, strict=True):
-            if said := no_spread(dimension, column[np.isfinite(column)], part):
-                self.warnings.append(Finding(said, Kind.LABELS))
+            if warning := no_spread(dimension, column[np.isfinite(column)], part):
+                self.warnings.append(Finding(warning, Kind.LABELS))
         return self
 
     def measured(

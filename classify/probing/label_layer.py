@@ -59,8 +59,8 @@ class LabelJob(LayerJob):
 
     def score(self, clips: np.ndarray, guess: np.ndarray) -> float:
         """Return the mean recall over the classes that some clips have."""
-        truth, said = self.codes[clips], guess[clips]
-        return float(np.mean([(said[truth == code] == code).mean() for code in np.unique(truth)]))
+        truth, own = self.codes[clips], guess[clips]
+        return float(np.mean([(own[truth == code] == code).mean() for code in np.unique(truth)]))
 
     def scores(
         self, clips: np.ndarray, guesses: np.ndarray

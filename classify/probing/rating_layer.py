@@ -85,14 +85,14 @@ class RatingJob(LayerJob):
                     f"each: {remedy}, or take a task without it"
                 )
         columns = dict(zip(self.task.labels, self.ratings.T, strict=True))
-        said = [no_spread(name, one[np.isfinite(one)], "test") for name, one in columns.items()]
-        if all(said):
+        warnings = [no_spread(name, one[np.isfinite(one)], "test") for name, one in columns.items()]
+        if all(warnings):
             same = ", ".join(f"{name} {np.nanmax(one):g}" for name, one in columns.items())
             raise InputError(
                 f"{self.clips.source}: all {len(self.clips)} clips have the same ratings ({same}), "
                 "so no layer can be told from another; expected ratings that differ"
             )
-        return [text for text in said if text]
+        return [text for text in warnings if text]
 
     def _solve(self, rows: Rows, served: list[int], guesses: np.ndarray) -> None:
         """Fill in the guesses of some masks, as many at a time as there is memory for."""
@@ -105,5 +105,5 @@ class RatingJob(LayerJob):
             if self.scale is True:
                 shrink = np.array([rows.ratios(mask)[:-1] for mask in masks], float)
             W = solve(rows, masks, self.values, shrink, check=self.check)
-            for one, said in zip(some, predict(rows, W, masks), strict=True):
-                guesses[one][:, rows.order] = said
+            for one, values in zip(some, predict(rows, W, masks), strict=True):
+                guesses[one][:, rows.order] = values

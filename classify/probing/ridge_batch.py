@@ -66,8 +66,8 @@ def predict(rows: Rows, W: np.ndarray, masks: np.ndarray) -> np.ndarray:
     found = np.full((count, alphas, len(rows), dims), np.nan, np.float32)
     for at, cells, X, _ in rows.blocks():
         for one in np.flatnonzero(~masks[:, cells].all(axis=1)):
-            said = (X @ W[one].reshape(-1, width).T).reshape(-1, alphas, dims).swapaxes(0, 1)
-            found[one, :, at] = np.where(masks[one, cells][:, None], np.nan, said)
+            predicted = (X @ W[one].reshape(-1, width).T).reshape(-1, alphas, dims).swapaxes(0, 1)
+            found[one, :, at] = np.where(masks[one, cells][:, None], np.nan, predicted)
     return found
 
 

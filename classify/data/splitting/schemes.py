@@ -238,8 +238,8 @@ def _scheme(
 def _column(clips: Manifest, column: str, needs_train: bool) -> np.ndarray:
     if column not in clips:
         raise InputError(
-            f"{clips.source}: no column {column!r} for the split; "
-            f"it has {', '.join(clips.columns)}.{nearest(column, clips.columns)}"
+            f"{clips.source}: no column {column!r} for the split; it has "
+            f"{', '.join(clips.columns)}.{nearest(column, clips.columns)}"
         )
     values = [str(value).strip().casefold() for value in clips[column]]
     wrong = Counter(value for value in values if value not in PART_NAMES)

@@ -257,12 +257,12 @@ def word_scores(
     from sklearn.feature_extraction.text import HashingVectorizer
     from sklearn.naive_bayes import MultinomialNB
 
-    said = np.array([bool(text.strip()) for text in texts])
+    filled = np.array([bool(text.strip()) for text in texts])
     hashed = HashingVectorizer(
         token_pattern=TOKEN, ngram_range=(1, 2), n_features=2**16, alternate_sign=False, norm="l1"
     )
     counts = hashed.transform([text for text in texts if text.strip()])
-    head = MultinomialNB(alpha=0.01, fit_prior=False).fit(counts, labels[said])
+    head = MultinomialNB(alpha=0.01, fit_prior=False).fit(counts, labels[filled])
     proba = np.zeros((len(asked), n_labels))
     proba[:, head.classes_] = head.predict_proba(hashed.transform(asked))
     return proba

@@ -169,10 +169,10 @@ def _drawn(shown: Picture, name: Name) -> Any:
 
 def _texts(shown: Picture) -> list[str]:
     if isinstance(shown, Dots):
-        return [shown.title, shown.said, *shown.head, *(row.name for row in shown.rows)]
+        return [shown.title, shown.caption, *shown.head, *(row.name for row in shown.rows)]
     if isinstance(shown, Matrix):
-        return [shown.title, shown.said, *shown.names, "▲▼"]
-    return [shown.title, shown.said, shown.across, shown.up]
+        return [shown.title, shown.caption, *shown.names, "▲▼"]
+    return [shown.title, shown.caption, shown.across, shown.up]
 
 
 def _short(text: str) -> str:
@@ -209,12 +209,12 @@ def _dots(figure: Any, shown: Dots, name: Name) -> None:
     axes.set_yticks(range(len(rows)), [name(row.name or "(blank)") for row in rows])
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_fontweight("bold" if row.strong else "normal")
-    said = [plain(shown.said)] if shown.said else []
-    if not shown.said and shown.lines:
-        said = [f"{_DASHES[kind]} line: {kind}." for kind in shown.lines]
+    caption = [plain(shown.caption)] if shown.caption else []
+    if not shown.caption and shown.lines:
+        caption = [f"{_DASHES[kind]} line: {kind}." for kind in shown.lines]
     if len(rows) < len(shown.rows):
-        said.append(f"The first {len(rows)} of {len(shown.rows)}.")
-    _finish(axes, shown, name, across=shown.measure, said=" ".join(said))
+        caption.append(f"The first {len(rows)} of {len(shown.rows)}.")
+    _finish(axes, shown, name, across=shown.measure, caption=" ".join(caption))
     axes.grid(axis="x", color=GRID, linewidth=0.7)
 
 
@@ -273,7 +273,9 @@ def _matrix(figure: Any, shown: Matrix, name: Name) -> None:
     small = min(9.5, 72 * (size - 1.6) / max(count, 1) * 0.8)
     axes.set_xticks(range(count), names, rotation=35, ha="right", fontsize=small)
     axes.set_yticks(range(count), names, fontsize=small)
-    _finish(axes, shown, name, across=shown.columns_are, up=shown.rows_are, said=plain(shown.said))
+    _finish(
+        axes, shown, name, across=shown.columns_are, up=shown.rows_are, caption=plain(shown.caption)
+    )
 
 
 def _between(low: tuple[float, ...], high: tuple[float, ...], share: float) -> tuple[float, ...]:
@@ -302,7 +304,7 @@ def _curve(figure: Any, shown: Curve, name: Name) -> None:
 
 
 def _finish(
-    axes: Any, shown: Picture, name: Name, *, across: str, up: str = "", said: str = ""
+    axes: Any, shown: Picture, name: Name, *, across: str, up: str = "", caption: str = ""
 ) -> None:
     axes.set_axisbelow(True)
     axes.tick_params(length=0, pad=6)
@@ -311,6 +313,6 @@ def _finish(
     title = shown.title if len(shown.title) <= 2 * MOST_SIGNS else _short(shown.title)
     axes.set_title(name(title) if title == _short(title) else plain(title))
     width = int(12 * axes.get_figure().get_figwidth())
-    axes.set_xlabel("\n".join([across, *textwrap.wrap(said, width)]))
+    axes.set_xlabel("\n".join([across, *textwrap.wrap(caption, width)]))
     if up:
         axes.set_ylabel(up)

@@ -144,8 +144,8 @@ def _check_member(entry: MemberEntry, ready: Prepared) -> None:
         blank = sum(not str(value) for value in ready.labelled[entry.scale])
         if blank:
             raise entry.error(
-                f"it scales within each {entry.scale}, and {blank} of "
-                f"{len(ready.labelled)} clips have none; fill the column {entry.scale}",
+                f"it scales within each {entry.scale}, and {blank} of {len(ready.labelled)} clips "
+                f"have none; fill the column {entry.scale}",
                 "scale",
             )
 
@@ -254,8 +254,8 @@ def check_classes(entry: MemberEntry, labels: Sequence[Any], task: Task) -> None
         ) from None
     if not any(mapped):
         raise entry.error(
-            f"the task {task.name!r} leaves out every label of "
-            f"{entry.on[0]!r} ({', '.join(map(str, labels))})"
+            f"the task {task.name!r} leaves out every label of {entry.on[0]!r} "
+            f"({', '.join(map(str, labels))})"
         )
 
 

@@ -201,8 +201,8 @@ def _try(
             check_recipe(ready)
             check_sources(ready)
         except InputError as error:
-            said = re.sub(re.escape(str(draft)) + r":\d+: ", "", str(error))
-            raise InputError(said if str(manifest) in said else f"{manifest}: {said}") from None
+            why = re.sub(re.escape(str(draft)) + r":\d+: ", "", str(error))
+            raise InputError(why if str(manifest) in why else f"{manifest}: {why}") from None
 
 
 def _text(

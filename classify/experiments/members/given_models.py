@@ -62,8 +62,8 @@ def _described(entry: MemberEntry, task: Task, encoders: dict[str, EncoderEntry]
     if sorted(config["labels"]) != sorted(task.labels) or kind != task.kind:
         what = "labels" if task.kind == "labels" else "dimensions"
         raise entry.error(
-            f"{folder} gives {', '.join(config['labels'])}; the task "
-            f"{task.name} has {', '.join(task.labels)}. Expected a model of the same {what}",
+            f"{folder} gives {', '.join(config['labels'])}; the task {task.name} has "
+            f"{', '.join(task.labels)}. Expected a model of the same {what}",
             "model",
         )
     on = []

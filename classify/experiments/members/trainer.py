@@ -121,11 +121,11 @@ class Trainer:
             made = fitted(wanted=[(candidate, seeds[0]) for candidate in candidates])
         else:  # the other seeds need not wait for the first
             made = fitted(wanted=[(candidates[0], seed) for seed in seeds])
-        said = time.monotonic()
+        reported = time.monotonic()
         for candidate, as_json, (score, model) in zip(candidates, plain, made, strict=False):
             tried.append({**as_json, dev_measure: score if has_dev else None})
-            if has_choice and time.monotonic() - said >= PAUSE:  # the report has all
-                said, words = time.monotonic(), _words(candidate, candidates)
+            if has_choice and time.monotonic() - reported >= PAUSE:  # the report has all
+                reported, words = time.monotonic(), _words(candidate, candidates)
                 self.progress(f"{entry.name}: {words}: dev {shown} {score:.3f}")
             if score > best_score:
                 best_score, best, chosen = score, model, candidate

@@ -75,7 +75,7 @@ def read_given(
         raise InputError(f"root={str(root)!r} belongs to a manifest")
     if text is not None and len(given) > 1:
         raise InputError(f"one text for {len(given)} recordings; expected texts=[...]")
-    said = _paired(texts if texts is not None else [text] * len(given), given)
+    spoken = _paired(texts if texts is not None else [text] * len(given), given)
     ids = ["audio"] if single else [f"audio-{number}" for number in range(1, len(given) + 1)]
     return [
         RawClip(
@@ -84,7 +84,7 @@ def read_given(
             sampling_rate if in_memory else None,
             words,
         )
-        for name, one, in_memory, words in zip(ids, given, memory, said, strict=True)
+        for name, one, in_memory, words in zip(ids, given, memory, spoken, strict=True)
     ]
 
 

@@ -61,7 +61,7 @@ def import_model(
     labels: str | None,
     revision: str | None,
     device: str,
-    **said: Any,
+    **settings: Any,
 ) -> None:
     """Convert a published checkpoint to a model.
 
@@ -77,14 +77,14 @@ def import_model(
         raise InputError("--no-scaler was given with --scaler or --i-trust-this-file; choose one")
     check_target(output, "-o")
     if labels is not None:
-        said["labels"] = [name.strip() for name in labels.split(",")]
+        settings["labels"] = [name.strip() for name in labels.split(",")]
     with tempfile.TemporaryDirectory() as scratch:
         if no_scaler:
-            said["scaler"] = False
+            settings["scaler"] = False
         elif scaler is not None or trust:
-            said["scaler"] = _converted(place, scaler, trust, Path(scratch))
+            settings["scaler"] = _converted(place, scaler, trust, Path(scratch))
         found = published(
-            place, encoders=encoders, device=device, any_id=True, revision=revision, **said
+            place, encoders=encoders, device=device, any_id=True, revision=revision, **settings
         )
     if found is None:
         raise InputError(

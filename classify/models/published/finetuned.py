@@ -150,10 +150,10 @@ def _prefix(kind: str) -> str:
     return "roberta." if HEADS[kind] is ROBERTA else f"{kind.replace('-', '_')}."
 
 
-def _mode(place: str, folder: Path, outside: Mapping[str, Any], said: str | None) -> str:
+def _mode(place: str, folder: Path, outside: Mapping[str, Any], given: str | None) -> str:
     """Return which of UMUTeam's modes the tensors are for."""
-    if said is not None:
-        one_of(said, MODES, "--mode")
+    if given is not None:
+        one_of(given, MODES, "--mode")
     dense = outside["classifier.dense.weight"]
     if any(name.startswith("mult_attn_model.") for name in outside):
         fits: tuple[str, ...] = ("multihead",)
@@ -161,7 +161,7 @@ def _mode(place: str, folder: Path, outside: Mapping[str, Any], said: str | None
         fits = ("concat",)
     else:
         fits = ("audio", "mean")
-    known = said or IDS.get(place) or _card_mode(folder)
+    known = given or IDS.get(place) or _card_mode(folder)
     if known is None and len(fits) == 1:
         return fits[0]
     if known is None:
@@ -188,7 +188,7 @@ def _card_mode(folder: Path) -> str | None:
 
 
 def _labels(
-    place: str, config: Mapping[str, Any], said: Sequence[str] | None, outside: Mapping[str, Any]
+    place: str, config: Mapping[str, Any], given: Sequence[str] | None, outside: Mapping[str, Any]
 ) -> tuple[str, ...]:
     table = config.get("id2label")
     own: tuple[str, ...] = ()
@@ -196,12 +196,12 @@ def _labels(
         own = tuple(str(table.get(str(index), "")) for index in range(len(table)))
     if all(re.fullmatch(r"(LABEL_\d+)?", name) for name in own):  # names without meaning
         own = ()
-    if own and said and own != tuple(said):
+    if own and given and own != tuple(given):
         raise InputError(
-            f"{place}: --labels {','.join(said)}; its configuration says {','.join(own)}"
+            f"{place}: --labels {','.join(given)}; its configuration says {','.join(own)}"
         )
-    if own or said:
-        names = own or tuple(said or ())
+    if own or given:
+        names = own or tuple(given or ())
         if len(set(names)) != len(names) or len(names) < 2 or "" in names:
             raise InputError(f"{place}: labels {', '.join(names)}; expected two or more, each once")
         if config.get("problem_type") not in (None, "single_label_classification"):

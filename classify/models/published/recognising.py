@@ -23,7 +23,7 @@ def published(
     device: str = "auto",
     any_id: bool = False,
     revision: str | None = None,
-    **said: Any,
+    **options: Any,
 ) -> Published | None:
     """Make a model of a published checkpoint.
 
@@ -40,7 +40,7 @@ def published(
         Look up every Hub id, not only those of the known owners.
     revision : str, optional
         Commit, tag or branch on the Hub.
-    **said
+    **options
         What the folder does not say: ``mode`` and ``labels``, or the keyword arguments of
         `load_vocametrix`.
 
@@ -71,7 +71,7 @@ def published(
     kind = _kind(folder)
     if not kind:
         return None
-    given = {word: value for word, value in said.items() if value is not None}
+    given = {word: value for word, value in options.items() if value is not None}
     if kind == "valence":
         _refuse(given, ("mode",), "the valence head has no modes")
         if len(encoders) > 1:
@@ -121,6 +121,6 @@ def _has_head(folder: Path) -> bool:
     return path.is_file() and any(name.startswith("classifier.") for name in tensor_shapes([path]))
 
 
-def _refuse(said: Mapping[str, Any], words: Sequence[str], why: str) -> None:
-    if found := [f"--{word.replace('_', '-')}" for word in words if word in said]:
+def _refuse(options: Mapping[str, Any], words: Sequence[str], why: str) -> None:
+    if found := [f"--{word.replace('_', '-')}" for word in words if word in options]:
         raise InputError(f"{', '.join(found)}: {why}; leave it out")

@@ -228,22 +228,22 @@ def load_vocametrix(
     place = locate(model, revision, allow=FILES)
     path, scaler_path = _files(place.folder, scaler)
     found = read_scaler(scaler_path) if scaler_path else None
-    said = _config(place.folder)
+    stated = _config(place.folder)
     given = {"input_dim": input_dim, "nhead": nhead, "activation": activation}
     given |= {"head_activation": head_activation, "norm_first": norm_first}
     given |= {"labels": list(labels) if labels else None}
     for word, value in given.items():
-        _agree(said, word, value, "you")
+        _agree(stated, word, value, "you")
     if found is not None:
-        _agree(said, "input_dim", found.width, "the scaler")
-    width = said.get("input_dim", (None, ""))[0]
+        _agree(stated, "input_dim", found.width, "the scaler")
+    width = stated.get("input_dim", (None, ""))[0]
     layout = read_layout(tensor_shapes([path]), width)
     for word in ("patch_size", "patches", "d_model", "n_blocks", "feedforward", "classes"):
-        _agree(said, word, getattr(layout, word), "the tensors")
+        _agree(stated, word, getattr(layout, word), "the tensors")
     if width is None:
         width = layout.patches * layout.patch_size
-    settings = _settings(said, layout, place.name)
-    names = said["labels"][0] if "labels" in said else list(LABELS)
+    settings = _settings(stated, layout, place.name)
+    names = stated["labels"][0] if "labels" in stated else list(LABELS)
     if len(names) != layout.classes:
         raise InputError(
             f"{place.name} has {layout.classes} classes; the labels are {', '.join(names)}: give "
@@ -335,7 +335,7 @@ def _config(folder: Path) -> dict[str, tuple[Any, str]]:
     if not path.is_file():
         return {}
     raw = read_object(path, lenient=True)
-    said: dict[str, tuple[Any, str]] = {}
+    stated: dict[str, tuple[Any, str]] = {}
     blocks = [raw[name] for name in BLOCKS if isinstance(raw.get(name), dict)]
     for table in (raw, *blocks):
         for word, aliases in WORDS.items():
@@ -343,8 +343,8 @@ def _config(folder: Path) -> dict[str, tuple[Any, str]]:
                 if alias in table and table[alias] is not None:
                     value = _value(word, table[alias])
                     if value is not None:
-                        _agree(said, word, value, f"{path.name} ({alias})")
-    return said
+                        _agree(stated, word, value, f"{path.name} ({alias})")
+    return stated
 
 
 def _value(word: str, value: Any) -> Any:
@@ -360,17 +360,17 @@ def _value(word: str, value: Any) -> Any:
     return value
 
 
-def _agree(said: dict[str, tuple[Any, str]], word: str, value: Any, who: str) -> None:
+def _agree(stated: dict[str, tuple[Any, str]], word: str, value: Any, who: str) -> None:
     """Note the value of a source; two that differ are an error."""
     if value is None:
         return
-    known, before = said.setdefault(word, (value, who))
+    known, before = stated.setdefault(word, (value, who))
     if known != value:
         raise InputError(f"{word}: {known!r} says {before}, {value!r} says {who}; which is right?")
 
 
-def _settings(said: Mapping[str, tuple[Any, str]], layout: Layout, name: str) -> dict[str, Any]:
-    if missing := [word for word in UNSEEN if word not in said]:
+def _settings(stated: Mapping[str, tuple[Any, str]], layout: Layout, name: str) -> dict[str, Any]:
+    if missing := [word for word in UNSEEN if word not in stated]:
         options = " ".join(UNSEEN[word] for word in missing)
         raise InputError(
             f"{name}: the tensors cannot show {', '.join(missing)}, and config.json does not say. "
@@ -378,11 +378,11 @@ def _settings(said: Mapping[str, tuple[Any, str]], layout: Layout, name: str) ->
             "right (the card has 8 heads; relu and norms last are torch's defaults); MODEL then "
             f"predicts. In Python: load_vocametrix(..., {'=, '.join(missing)}=)"
         )
-    settings = {word: said[word][0] for word in UNSEEN}
-    settings["head_activation"] = said.get("head_activation", said["activation"])[0]
+    settings = {word: stated[word][0] for word in UNSEEN}
+    settings["head_activation"] = stated.get("head_activation", stated["activation"])[0]
     if settings["nhead"] < 1 or layout.d_model % settings["nhead"]:
         raise InputError(
-            f"nhead {settings['nhead']} ({said['nhead'][1]}) does not divide d_model "
+            f"nhead {settings['nhead']} ({stated['nhead'][1]}) does not divide d_model "
             f"{layout.d_model}"
         )
     for word in ("activation", "head_activation"):

@@ -178,7 +178,7 @@ def _one_code(code: str) -> str:
 
 def _all(answers: Sequence[Answer], what: str) -> dict[str, str]:
     """Return one field of all answers, by id."""
-    return {name: said for answer in answers for name, said in getattr(answer, what).items()}
+    return {name: value for answer in answers for name, value in getattr(answer, what).items()}
 
 
 def _rows(

@@ -20,10 +20,10 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 40
 def drawn(picture: Picture) -> str:
     """Return a picture as HTML, with a line on how to read it."""
     if isinstance(picture, Dots):
-        return _dots(picture) + _note(picture.said)
+        return _dots(picture) + _note(picture.caption)
     if isinstance(picture, Matrix):
-        return _matrix(picture) + _note(picture.said)
-    return _note(picture.said) + _curve(picture)
+        return _matrix(picture) + _note(picture.caption)
+    return _note(picture.caption) + _curve(picture)
 
 
 def _note(text: str) -> str:

@@ -93,8 +93,8 @@ def runs_markdown(data: Mapping[str, Any]) -> str:
         *_remarks(data),
         "## Runs",
         "\n".join(
-            f"- {md(name)}: {md(one['task'])}, "
-            f"{one['clips'] or 'repeats: see its report for the'} test clips, `{one['place']}`"
+            f"- {md(name)}: {md(one['task'])}, {one['clips'] or 'repeats: see its report for the'} "
+            f"test clips, `{one['place']}`"
             for name, one in data["corpora"].items()
         ),
     ]

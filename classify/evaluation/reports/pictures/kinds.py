@@ -71,7 +71,7 @@ class Dots:
         Over the names and over the cells.
     lines : mapping of str to float
         ``chance`` or ``floor`` -> position of that line.
-    said : str
+    caption : str
         What the lines mean.
     """
 
@@ -80,7 +80,7 @@ class Dots:
     head: Sequence[str]
     rows: Sequence[Dot]
     lines: Mapping[str, float] = field(default_factory=dict)
-    said: str = ""
+    caption: str = ""
 
     @property
     def scale(self) -> Scale:
@@ -107,7 +107,7 @@ class Curve:
         Whether to draw the line of equal x and y.
     line : float, optional
         A level of y to mark.
-    said : str
+    caption : str
         How to read it.
     """
 
@@ -121,7 +121,7 @@ class Curve:
     sizes: Sequence[float] | None = None
     diagonal: bool = False
     line: float | None = None
-    said: str = ""
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Matrix:
 
     Attributes
     ----------
-    said : str
+    caption : str
         How to read it.
     """
 
@@ -156,7 +156,7 @@ class Matrix:
     columns_are: str
     names: Sequence[str]
     cells: Sequence[Sequence[Cell]]
-    said: str = ""
+    caption: str = ""
 
 
 Picture = Dots | Curve | Matrix

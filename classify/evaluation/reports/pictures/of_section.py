@@ -105,9 +105,9 @@ def _pairs(data: Data, title: str) -> Dots | Matrix:
         cells = [{"value": value, "interval": span}, "-" if p is None else p_text(p)]
         rows.append(Dot(f"less {pair['b']}", value, span, cells, bool(pair["different"])))
     measure = f"difference in {measure}"
-    said = f"To the right of the dashed line, {pairs[0]['a']} is the better one."
+    caption = f"To the right of the dashed line, {pairs[0]['a']} is the better one."
     head = [pairs[0]["a"], measure, "p corrected"]
-    return Dots(title, measure, head, rows, {"chance": 0.0}, said)
+    return Dots(title, measure, head, rows, {"chance": 0.0}, caption)
 
 
 def _all_pairs(data: Data, title: str) -> Matrix:
@@ -148,8 +148,8 @@ def _confusion(data: Data, title: str) -> Matrix:
         cells.append(
             [Cell(text, share, more) for (text, more), share in zip(texts, shares, strict=True)]
         )
-    said = "Clips, and their share of the true label."
-    return Matrix(title, "true", "predicted", labels, cells, said)
+    caption = "Clips, and their share of the true label."
+    return Matrix(title, "true", "predicted", labels, cells, caption)
 
 
 def _classes(data: Data, title: str) -> Dots:
@@ -214,7 +214,7 @@ def _layers(data: Data, title: str) -> Curve | None:
         (points[0][0] - 0.5, points[-1][0] + 0.5),
         (scale.low, scale.high),
         line=chance(data),
-        said=f"{name}; dashed line: chance.",
+        caption=f"{name}; dashed line: chance.",
     )
 
 
@@ -236,7 +236,7 @@ def reliability(data: Data) -> Curve | None:
         (low, 1),
         sizes=[row["clips"] / clips for row in found],
         diagonal=True,
-        said=f"{title}: on the dashed line, answers given with a probability are right in that "
+        caption=f"{title}: on the dashed line, answers given with a probability are right in that "
         "share; below it, the system is too sure. Larger dots hold more clips.",
     )
 
