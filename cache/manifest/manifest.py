@@ -193,10 +193,9 @@ class Manifest:
             The table has no such column, whatever the clips are for.
         """
         if name not in self._columns:
-            known = self.columns
             raise InputError(
-                f"{self.source} has no column {name}; it has {', '.join(known)}."
-                f"{nearest(name, known)} Rename the column that holds the {name}"
+                f"{self.source} has no column {name}; it has {', '.join(self.columns)}."
+                f"{nearest(name, self.columns)} Rename the column that holds the {name}"
             )
         return self._columns[name]
 
@@ -304,8 +303,7 @@ class Manifest:
     def hash(self) -> str:
         """Sha256 (hex) of the clips' content in order; other columns and the file do not count."""
         state = hashlib.sha256()
-        columns = [self[name].tolist() for name in COLUMNS]
-        for row in zip(*columns, strict=True):
+        for row in zip(*(self[name].tolist() for name in COLUMNS), strict=True):
             text = json.dumps([None if value != value else value for value in row])
             state.update(text.encode() + b"\n")
         return state.hexdigest()

@@ -61,7 +61,7 @@ def test_one_missing_tensor_is_an_error(name, tmp_path):
     names = [k for k in load_file(folder / "model.safetensors") if wanted in k]
     lost = sorted(names)[0]
     rewrite(folder, lambda tensors: {k: v for k, v in tensors.items() if k != lost})
-    with pytest.raises(InputError, match=rf"missing, .*{re.escape(lost.removeprefix('encoder.'))}"):
+    with pytest.raises(InputError, match=f"missing, .*{re.escape(lost.split('encoder.', 1)[1])}"):
         open_backend(str(folder)).load()
 
 
