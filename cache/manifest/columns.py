@@ -89,8 +89,8 @@ TRANSLATED = {
         "author", "autor", "autorin", "auteur", "autore",
     ),
     "language": ("sprache", "langue", "idioma", "lingua", "taal", "język", "语言"),
-    "start": ("beginn", "anfang", "début", "inicio", "início", "inizio", "początek", "开始"),
-    "end": ("ende", "fin", "fim", "koniec", "结束"),
+    "start": ("beginn", "von", "anfang", "début", "inicio", "início", "inizio", "początek", "开始"),
+    "end": ("ende", "bis", "fin", "fim", "koniec", "结束"),
 }  # fmt: skip
 NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?|nan|inf", re.IGNORECASE)
 #: file extensions of recordings, by which a column of them is recognised

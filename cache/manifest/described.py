@@ -186,5 +186,7 @@ def _there(clips: Manifest) -> str:
     if not gone:
         return f"; {first}{counted(len(found), 'file')} {'is' if len(found) == 1 else 'are'} there"
     if len(gone) == len(found):
-        return f"; none of {first}{len(found)} files is in {clips.root}: set --root to their folder"
+        whole = all(path[:1] in ("/", "~") or path[1:2] == ":" for path in gone)
+        where = "there" if whole else f"in {clips.root}: set --root to their folder"
+        return f"; none of {first}{len(found)} files is {where}"
     return f"; of {first}{len(found)} files {len(gone)} are missing: {listed(gone, 3)}"

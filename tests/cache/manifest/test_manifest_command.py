@@ -151,6 +151,8 @@ def test_a_table_says_which_column_was_taken_for_what(tmp_path):
     assert "label     from emo: joy 1, sad 1" in done.stdout
     assert "text      none: no text encoder" in done.stdout
     assert "none of 2 files is in" in done.stdout
+    (tmp_path / "far.csv").write_text("path\n/no/a.wav\nC:\\b.wav\n~/c.wav\n")
+    assert "none of 3 files is there\n" in call(tmp_path / "far.csv").stdout
     assert "none      language, split, dataset" in done.stdout
     assert done.stdout.splitlines()[-2] == "  part      x 2"
     assert list(Manifest.read(tmp_path / "clips.csv")["speaker"]) == ["s1", "s1"]

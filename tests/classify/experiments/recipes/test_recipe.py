@@ -154,7 +154,7 @@ def test_a_missing_recipe_and_a_folder(tmp_path):
     with pytest.raises(InputError, match="no such file") as refused:
         Recipe.read(tmp_path / "dead.yaml")
     assert "mean 'dead.yaml'" not in str(refused.value)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder; expected a YAML file"):
         Recipe.read(tmp_path)
     with pytest.raises(InputError, match=r"a table, expected a recipe; affekt init .*clips\.csv"):
         Recipe.read(tmp_path / "clips.csv")
