@@ -21,7 +21,6 @@ import numpy as np
 from affekt.notebook import frame, shown
 
 from ..errors import InputError, nearest
-from ..files.home_folder import at_home
 from .checks import check_content, check_ids
 from .columns import COLUMNS, NORMAL, TIMES, Clip, named, normal, objects
 from .paths import Folder, folder_of, path_of
@@ -108,8 +107,7 @@ class Manifest:
         InputError
             Anything wrong with the table, with the file, the line, and what was expected.
         """
-        path = path_of(path)
-        table = read_table(path, encoding)
+        table = read_table(path := path_of(path), encoding)
         folder = folder_of(path.parent if is_regular(path) else Path(), root, allow_outside)
         return _made(table, folder, dedupe=dedupe, labels_only=labels_only)
 
@@ -144,8 +142,8 @@ class Manifest:
     @classmethod
     def from_datasets(cls, dataset: Any, folder: str | os.PathLike, **options: Any) -> Manifest:
         """Make a manifest of a `datasets.Dataset`; see `affekt.cache.manifest.from_datasets`."""
-        folder = at_home(folder)
-        rows = rows_of_datasets(dataset, Path(folder), **options)
+        folder = path_of(folder)
+        rows = rows_of_datasets(dataset, folder, **options)
         return cls.from_rows(rows, folder, source="<datasets>")
 
     @classmethod
@@ -332,7 +330,7 @@ class Manifest:
             name: [time_text(time) for time in values] if name in TIMES else values.tolist()
             for name, values in self._columns.items()
         }
-        return write_table(Path(at_home(path)), columns)
+        return write_table(path_of(path), columns)
 
     def __repr__(self) -> str:
         return f"Manifest({self.source}, {len(self)} clips, {', '.join(self.columns)})"

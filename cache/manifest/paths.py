@@ -23,7 +23,7 @@ from ..files.home_folder import at_home
 
 
 def path_of(given: object) -> Path:
-    """Return the path of a table; anything else, such as a DataFrame, is an error."""
+    """Return a path that a caller gives; anything else, such as a DataFrame, is an error."""
     if not isinstance(given, (str, os.PathLike)):
         raise InputError(
             f"path is of type {type(given).__name__}, expected a path; Manifest.from_frame reads "
