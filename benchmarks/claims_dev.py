@@ -340,6 +340,18 @@ def share(held):
     return round(float(np.mean(held)), 3)
 
 
+def measure(jobs, results) -> None:
+    """Run the jobs that the command names, or all; keep their rows with those of the others."""
+    kept = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
+    for name in sys.argv[1:] or list(jobs):
+        start, rows = time.process_time(), []
+        for row in jobs[name]():
+            rows.append(row)
+            print(name, row, flush=True)
+        kept[name] = {"cpu_seconds": round(time.process_time() - start), "rows": rows}
+        results.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     jobs = {
         "folds": folds, "languages": languages, "repeats": repeats, "families": families,
@@ -347,14 +359,7 @@ def main() -> None:
         "thresholds": thresholds, "chosen": chosen, "choosing": choosing,
         "nearly_perfect": nearly_perfect,
     }  # fmt: skip
-    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    for name in sys.argv[1:] or list(jobs):
-        start, rows = time.process_time(), []
-        for row in jobs[name]():
-            rows.append(row)
-            print(name, row, flush=True)
-        kept[name] = {"cpu_seconds": round(time.process_time() - start), "rows": rows}
-        RESULTS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    measure(jobs, RESULTS)
 
 
 if __name__ == "__main__":
