@@ -303,7 +303,7 @@ def test_seeds_are_a_source_of_variance(setting):
     result = compare(found, test, "valence", seeds=seeds, n_resamples=50)
     row = result.data["seeds"]["speech"]
     assert row["low"] <= row["mean"] <= row["high"]
-    assert 0 < row["share"] < 1
+    assert 0 < row["share"] <= 1  # these seeds have no error in common
     assert "## Seeds" in result.report()
 
 
