@@ -254,9 +254,8 @@ class Predictions(Framed):
         mine = sorted(set(self.labels) - set(labels))
         theirs = sorted(set(labels) - set(self.labels))
         like = nearest(mine[0], theirs or labels) if mine else ""
-        remedy = (
-            f"{like} --rename THEIRS=OURS (in Python rename=) maps labels with the same meaning"
-        )
+        remedy = "--rename THEIRS=OURS (in Python rename=) maps labels with the same meaning"
+        remedy = f"{like} {remedy}"
         if self.hard and mine:
             row = self.label.index(mine[0])
             count = sum(label in mine for label in self.label)
@@ -281,8 +280,7 @@ class Predictions(Framed):
         labels = [names.get(label, label) for label in self.labels]
         if self.hard:
             chosen = [names.get(label, label) for label in self.label]
-            kept = list(dict.fromkeys(labels))
-            return type(self).one_hot(self.ids, kept, chosen, source=self.source)
+            return type(self).one_hot(self.ids, [*dict.fromkeys(labels)], chosen, source=self.source)
         return type(self)(self.ids, labels, self.proba, hard=self.hard, source=self.source)
 
     @classmethod
