@@ -200,8 +200,7 @@ class Predictions(Framed):
             If an id is missing; the message names them.
         """
         position = {name: row for row, name in enumerate(self.ids)}
-        missing = [i for i in ids if i not in position]
-        if missing:
+        if missing := [i for i in ids if i not in position]:
             raise InputError(
                 f"{self.source}: no row for {_some(missing)}; expected predictions of all "
                 f"{len(ids)} clips"
@@ -280,7 +279,8 @@ class Predictions(Framed):
         labels = [names.get(label, label) for label in self.labels]
         if self.hard:
             chosen = [names.get(label, label) for label in self.label]
-            return type(self).one_hot(self.ids, [*dict.fromkeys(labels)], chosen, source=self.source)
+            kept = list(dict.fromkeys(labels))
+            return type(self).one_hot(self.ids, kept, chosen, source=self.source)
         return type(self)(self.ids, labels, self.proba, hard=self.hard, source=self.source)
 
     @classmethod
