@@ -377,10 +377,8 @@ class Predictions(Framed):
         """
         check_columns(self.labels, path)
         check_characters(names := "".join([*self.ids, *self.labels]), path)
-        with (
-            written(Path(at_home(path))) as draft,
-            draft.open("w", encoding="utf-8", newline="") as file,
-        ):
+        place = Path(at_home(path))
+        with written(place) as draft, draft.open("w", encoding="utf-8", newline="") as file:
             quoting = csv.QUOTE_ALL if "\r" in names else csv.QUOTE_MINIMAL
             writer = csv.writer(file, lineterminator="\n", quoting=quoting)
             writer.writerow(["id", *self.columns])

@@ -8,7 +8,9 @@ not depend on it, nor on the number of workers.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +29,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from ...cache.errors import InputError, listed, nearest, one_of
+from ...cache.errors import AffektError, InputError, listed, nearest, one_of
 
 clone: Any = _clone  # scikit-learn has no types, and its defaults hide what it accepts
 grid_search: Any = GridSearchCV
@@ -125,6 +127,8 @@ def search(
     ------
     InputError
         An unknown strategy or setting, or a `y` of numbers, votes or several tasks.
+    AffektError
+        A worker process was killed.
 
     Examples
     --------
@@ -137,6 +141,7 @@ def search(
     ['C']
     """
     _check(head, settings, strategy, y)
+    let_workers_stop()
     if "n_threads" in head.get_params():
         head = clone(head).set_params(n_threads=1)  # the same sums for any number of processes
     folds = group_folds(y, groups, n_folds=n_folds, random_state=random_state)
@@ -146,7 +151,7 @@ def search(
         found: Any = OptunaSearch(
             _pipeline(head, scale), settings, n_iter, folds, uar_scorer, random_state, n_jobs
         )
-        return found.fit(X, y)
+        return _fitted(found, X, y)
     grid = {f"head__{name}": values for name, values in settings.items()}
     how: dict[str, Any] = {"scoring": uar_scorer, "cv": folds, "n_jobs": n_jobs}
     how["error_score"] = "raise"
@@ -160,13 +165,28 @@ def search(
     else:
         how |= _resource(head, grid)
         found = halving_search(pipeline, grid, n_candidates=n_iter, **how)
-    found.fit(X, y)
+    _fitted(found, X, y)
     best = {name: value for name, value in found.best_params_.items() if name in grid}
     if len(best) < len(found.best_params_):
         # halving ends near the full number of epochs, not always at it
         found.best_estimator_ = clone(pipeline).set_params(**best).fit(X, y)
     found.best_params_ = {name.removeprefix("head__"): value for name, value in best.items()}
     return found
+
+
+def let_workers_stop() -> None:
+    """Let joblib start a worker anew: its warning of that, as an error, would end what waits."""
+    warnings.filterwarnings("default", "A worker stopped while some jobs")
+
+
+def _fitted(found: Any, X: Any, y: Any) -> Any:
+    try:
+        return found.fit(X, y)
+    except BrokenProcessPool as error:
+        raise AffektError(
+            "a worker process ended before its work was done, perhaps killed for want of memory; "
+            "use fewer workers (n_jobs), or n_jobs=1"
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,9 @@ class JoblibWorkers(SideBySide):
         return None if n_jobs == 1 else cls(get_active_backend()[0], n_jobs)
 
     def __enter__(self) -> JoblibWorkers:
+        from ...heads.search import let_workers_stop
+
+        let_workers_stop()
         threading.Thread(target=self._hand_over, daemon=True).start()
         return self
 

@@ -122,22 +122,6 @@ def test_predictions_are_those_of_the_saved_model(finished):
         np.testing.assert_array_equal(again.proba, pred.proba)
 
 
-def test_predictions_of_an_ensemble_are_those_that_its_score_is_of(finished):
-    out, valence = finished / "out", Task.named("valence")
-    parts = [
-        valence.read_predictions(out / "members" / name / "pred.csv")
-        for name in ("speech-lr", "text-lr")
-    ]
-    mean = valence.read_predictions(out / "ensembles" / "mean" / "pred.csv")
-    assert mean.ids == parts[0].ids == parts[1].ids
-    np.testing.assert_allclose(mean.proba, sum(part.proba for part in parts) / 2, rtol=1e-12)
-    clips = Manifest.read(finished / "clips.csv").select(mean.ids)
-    truth = np.array([valence.label_of(label) for label in clips["label"]])
-    recalls = [np.mean(np.array(mean.label)[truth == one] == one) for one in set(truth)]
-    data = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
-    assert data["systems"]["mean"]["test"]["uar"]["value"] == pytest.approx(np.mean(recalls))
-
-
 def test_the_list_was_chosen_on_dev(finished):
     record = json.loads(
         (finished / "out/members/speech-lr/member.json").read_text(encoding="utf-8")

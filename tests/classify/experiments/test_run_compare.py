@@ -10,9 +10,11 @@ import pytest
 import soundfile
 from affekt.cache import Manifest
 from affekt.cache.errors import InputError
+from affekt.classify import Task
 from affekt.classify.experiments.demo.corpus import write_corpus
 from affekt.classify.experiments.recipes.recipe import Recipe
 from affekt.classify.experiments.run import run
+from sklearn.metrics import balanced_accuracy_score
 
 RECIPE = """
 manifest: clips.csv
@@ -60,6 +62,13 @@ def test_what_is_asked_is_done(corpus):
     assert "## Learning curve: weak" in report
     assert "## Shortcuts" in report
     assert run(path).did == []
+    valence = Task.of("valence")
+    for name in ("words", "mean", "stacking"):
+        kind = "members" if name == "words" else "ensembles"
+        found = valence.read_predictions(corpus / "out-full" / kind / name / "pred.csv")
+        labels = Manifest.read(corpus / "clips.csv").select(found.ids)["label"]
+        uar = balanced_accuracy_score([valence.label_of(label) for label in labels], found.label)
+        assert data["systems"][name]["test"]["uar"]["value"] == pytest.approx(uar)
 
 
 def test_a_cheap_member_gets_a_curve_unasked_and_another_wish_compares_again(corpus):

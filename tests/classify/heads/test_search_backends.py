@@ -6,11 +6,13 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
 import joblib
 import numpy as np
 import pytest
+from affekt.cache.errors import AffektError
 from affekt.classify import LogisticHead, MLPHead
 from affekt.classify.heads.search import nested_search, search
 from threadpoolctl import threadpool_info
@@ -124,3 +126,25 @@ def test_a_fit_has_one_thread():
     X, y, groups = corpus()
     found = search(Counts(), {"C": [0.1, 1.0]}, X, y, groups=groups, n_folds=2)
     assert found.best_estimator_.named_steps["head"].threads_ == 1
+
+
+class InKilledWorker(LogisticHead):
+    def fit(self, *arrays, **more):
+        raise BrokenProcessPool("a worker process was unexpectedly terminated")
+
+
+def test_a_killed_worker_ends_in_advice():
+    X, y, groups = corpus()
+    with pytest.raises(AffektError, match=r"a worker process ended.*n_jobs=1"):
+        search(InKilledWorker(), {"C": [1.0]}, X, y, groups=groups)
+
+
+def test_a_worker_may_stop_where_warnings_are_errors():
+    """Raised in loky's own thread, the warning ends it, and the search waits without end."""
+    X, y, groups = corpus()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        search(LogisticHead(), {"C": [1.0]}, X, y, groups=groups)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.warn("A worker stopped while some jobs were given to the executor")  # noqa: B028
+    assert len(told) == 1
