@@ -219,8 +219,9 @@ def test_wrong_options_are_refused_at_once(options, message):
 def test_wrong_names_are_refused_at_once():
     with pytest.raises(InputError, match="Did you mean 'spectral'"):
         Encoder("spektral")
-    with pytest.raises(InputError, match="long="):
-        Encoder("ngram", long="chunk")
+    for name, rule in {"long": "chunk", "silence": "refuse", "max_seconds": 9.0}.items():
+        with pytest.raises(InputError, match=f"{name}=.* is for audio"):
+            Encoder("ngram", **{name: rule})
 
 
 def test_specs_hold_what_changes_numbers_and_nothing_else():
