@@ -21,7 +21,7 @@ RECIPE = """\
 manifest: clips.csv
 task: valence
 encoders: {speech: spectral, text: ngram}
-split: {scheme: SCHEME, test_size: 0.3, dev_size: 0.25, n_splits: 3, repeats: 2}
+split: {scheme: SCHEME, SIZE dev_size: 0.25, repeats: 2}
 members:
   speech: {head: logistic, on: speech}
   words: {head: mlp, on: text, hidden: [[8]], max_epochs: 2, seeds: 3}
@@ -31,12 +31,17 @@ report: SCHEME
 """
 
 
+def recipe_of(scheme: str) -> str:
+    size = {"speaker": "test_size: 0.3,", "group-kfold": "n_splits: 3,"}.get(scheme, "")
+    return RECIPE.replace("SCHEME", scheme).replace("SIZE", size)
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("repeats")
     write_corpus(folder, voices=8, clips_per_voice=9)
     for scheme in ("speaker", "group-kfold"):
-        text = RECIPE.replace("SCHEME", scheme)
+        text = recipe_of(scheme)
         (folder / f"{scheme}.yaml").write_text(text, encoding="utf-8")
     return folder
 
@@ -115,7 +120,7 @@ def test_repeated_cross_validation_tests_every_clip_in_each_repeat(project):
 
 def test_few_speakers_have_no_interval_over_repeats_of_folds(tmp_path):
     write_corpus(tmp_path, voices=3, clips_per_voice=9)
-    (tmp_path / "r.yaml").write_text(RECIPE.replace("SCHEME", "group-kfold"), encoding="utf-8")
+    (tmp_path / "r.yaml").write_text(recipe_of("group-kfold"), encoding="utf-8")
     outcome = run(tmp_path / "r.yaml")
     assert outcome.table.endswith("means over 2 repeats: too few speakers for intervals")
     found = load(tmp_path / "group-kfold/repeats.json")["systems"]["speech"]["uar"]
@@ -138,6 +143,6 @@ def test_a_card_and_a_prediction_name_a_repeat(finished, project):
 
 def test_schemes_that_divide_in_one_way_are_refused(project, tmp_path):
     path = tmp_path / "r.yaml"
-    path.write_text(RECIPE.replace("SCHEME", "column"), encoding="utf-8")
+    path.write_text(recipe_of("column"), encoding="utf-8")
     with pytest.raises(InputError, match=r"r\.yaml:4: .*divides in one way only"):
         Recipe.read(path)
