@@ -42,7 +42,7 @@ def backend(name: str) -> Iterator[None]:
     """Let joblib run on two workers of a backend."""
     if name == "dask":
         distributed = pytest.importorskip("distributed", reason="Dask is not installed")
-        workers = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+        workers = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
         with distributed.Client(**workers), joblib.parallel_config("dask"):
             yield
     elif name == "ray":
