@@ -15,6 +15,7 @@ from .identity.spec import Spec
 from .layers import COMBINE, Combine, combine_layers, pick_layers
 from .manifest import Manifest
 from .manifest.manifest import check_manifest
+from .manifest.selection import without_content
 from .rows.cache_folder import Store
 from .rows.compact import compact
 from .rows.row_store import RowStore
@@ -200,9 +201,8 @@ class Features:
 
 def missing_error(rows: RowStore, clips: Manifest, ids: list[str]) -> MissingError:
     """Return the error that names clips that are not stored, why, and how to store them."""
-    kind = "text" if rows.modality == "text" else "path"
-    filled = dict(zip(clips.ids, clips[kind], strict=True))
-    if blank := [id_ for id_ in ids if not filled[id_]]:
+    kind, blank = without_content(clips.select(ids), rows.modality)
+    if blank:
         return MissingError(
             f"{rows.name}: {len(blank)} of {len(clips)} clips have no {kind}, so there is nothing "
             f"to embed: {listed(blank)}. Leave them out",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -154,10 +155,11 @@ class Encoder:
         self.min_seconds = rules["min_seconds"]
         self.arguments: dict[str, Any] | None = None  # what opens it again in another process
         if self.modality == "text":
-            for name, default in _checked_rules().items():
-                if rules[name] != default:
+            usual = signature(Encoder.of).parameters
+            for name, rule in rules.items():
+                if rule != usual[name].default:
                     cut = "; texts are truncated by the tokenizer" * (name == "long")
-                    raise InputError(f"{name}={rules[name]!r} is for audio{cut}")
+                    raise InputError(f"{name}={rule!r} is for audio{cut}")
 
     def _rules(self) -> dict[str, Any]:
         names = ("long", "max_seconds", "min_seconds", "silence", "damage")
@@ -328,11 +330,7 @@ class Encoder:
 
 
 def _checked_rules(
-    long: str = "fail",
-    max_seconds: float = 60.0,
-    min_seconds: float = 0.1,
-    silence: str = "keep",
-    damage: str = "refuse",
+    long: str, max_seconds: float, min_seconds: float, silence: str, damage: str
 ) -> dict[str, Any]:
     """Return the rules for input, checked."""
     one_of(long, ("fail", "truncate", "chunk"), "long")

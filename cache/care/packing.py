@@ -190,7 +190,7 @@ def _all_rows(space: Space) -> Rows:
     def read() -> list[Rows]:
         return [space.index.rows(name) for name in space.index.refresh().shards]
 
-    shards = space._patiently(read)
+    shards = space.patiently(read)
     if not shards:
         empty = np.empty(0, np.uint32)
         return Rows(np.empty(0, "S64"), np.empty(0, "S1"), empty, empty.astype("<f4"))

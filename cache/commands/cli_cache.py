@@ -205,17 +205,19 @@ def export_(
 ) -> None:
     """Write embeddings as OUT.npz, OUT.csv, or a folder OUT of .npy files."""
     from ..care import export_space
+    from ..manifest.selection import without_content
 
     try:
         chosen = "all" if layers == "all" else [int(layer) for layer in layers.split(",")]
     except ValueError:
         raise click.BadParameter(f"{layers!r}, expected numbers such as 0,6,12, or all") from None
     found, clips = _opened(folder).space(space), read_clips(manifest, root)
-    kind = "text" if found.modality == "text" else "path"
-    filled = [id_ for id_, value in zip(clips.ids, clips[kind], strict=True) if value]
-    if lacking := len(clips) - len(filled):
-        click.echo(f"{counted(lacking, 'clip')} without {kind} left out", err=True)
-    click.echo(export_space(found, clips.select(filled), Path(out), chosen))
+    kind, blank = without_content(clips, found.modality)
+    if blank:
+        click.echo(f"{counted(len(blank), 'clip')} without {kind} left out", err=True)
+        absent = set(blank)
+        clips = clips.select([id_ for id_ in clips.ids if id_ not in absent])
+    click.echo(export_space(found, clips, Path(out), chosen))
 
 
 @cache.command("import")

@@ -17,6 +17,18 @@ NOT_A_COLUMN = (
 )
 
 
+def without_content(clips: Any, modality: str) -> tuple[str, list[str]]:
+    """Return the column that an encoder reads, path or text, and the ids of clips without it.
+
+    Parameters
+    ----------
+    clips : Manifest
+    modality : str
+    """
+    kind = "text" if modality == "text" else "path"
+    return kind, [id_ for id_, value in zip(clips.ids, clips[kind], strict=True) if not value]
+
+
 def positions(
     which: Any, ids: Sequence[str], position: Mapping[str, int], source: str
 ) -> np.ndarray:

@@ -147,12 +147,12 @@ class RowStore:
             parts, missing = self._parts(raw)
             return gather(parts, layers, words, values.transpose(1, 0, 2), sums_out), missing
 
-        bad, missing = self._patiently(read)
+        bad, missing = self.patiently(read)
         self.store.refuse_damaged(self.name, bad)
         refuse_overflow(self.name, self.spec.dtype, values, missing)
         return values, missing
 
-    def _patiently(self, act: Callable[[], T]) -> T:
+    def patiently(self, act: Callable[[], T]) -> T:
         """Do something with shards, again whenever one was merged into another one meanwhile."""
         for _ in range(PATIENCE):
             try:
@@ -210,7 +210,7 @@ class RowStore:
             parts = self._located(table, table.shard[order], table.row[order].astype(np.int64))
             return values, gather(parts, [layer], table.words[order], values[None])
 
-        values, bad = self._patiently(read)
+        values, bad = self.patiently(read)
         self.store.refuse_damaged(self.name, bad)
         refuse_overflow(self.name, self.spec.dtype, values, np.empty(0, np.intp))
         return values
@@ -318,7 +318,7 @@ class RowStore:
             table = self.index.refresh().table
             return table, sum(self.index.path(name).stat().st_size for name in table.names)
 
-        table, nbytes = self._patiently(measure)
+        table, nbytes = self.patiently(measure)
         return {
             "name": self.name,
             "rows": table.distinct,

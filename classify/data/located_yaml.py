@@ -59,8 +59,8 @@ class Located:
     written: str = ""
 
     @property
-    def said(self) -> str:
-        """What an error says of the value."""
+    def shown(self) -> str:
+        """The value as text for a message."""
         return "blank" if self.value is None else repr(self.plain())
 
     def fail(self, message: str) -> NoReturn:
@@ -85,7 +85,7 @@ class Located:
     def mapping(self, what: str, allowed: Iterable[str] | None = None) -> dict[str, Located]:
         """Return the mapping; any key that is not in `allowed` is an error."""
         if not isinstance(self.value, dict):
-            self.fail(f"{what} is {self.said}; expected a mapping (key: value)")
+            self.fail(f"{what} is {self.shown}; expected a mapping (key: value)")
         if allowed is not None:
             known = list(allowed)
             for key, item in self.value.items():
@@ -100,7 +100,7 @@ class Located:
     def text(self, what: str) -> str:
         """Return text; anything else is an error."""
         if not isinstance(self.value, str) or not self.value:
-            self.fail(f"{what} is {self.said}; expected text")
+            self.fail(f"{what} is {self.shown}; expected text")
         return self.value
 
     def number(self, what: str = "this", *, whole: bool = False, least: float | None = None) -> Any:
@@ -108,7 +108,7 @@ class Located:
         kinds = (int,) if whole else (int, float)
         if isinstance(self.value, bool) or not isinstance(self.value, kinds):
             kind = "a whole number" if whole else "a number"
-            self.fail(f"{what} is {self.said}; expected {kind}")
+            self.fail(f"{what} is {self.shown}; expected {kind}")
         if isinstance(self.value, int) and abs(self.value) > MOST:
             self.fail(f"{what} is {str(self.value)[:20]}...; expected at most {MOST}")
         if least is not None and not self.value >= least:
@@ -118,7 +118,7 @@ class Located:
     def flag(self, what: str) -> bool:
         """Return true or false; anything else is an error."""
         if not isinstance(self.value, bool):
-            self.fail(f"{what} is {self.said}; expected true or false")
+            self.fail(f"{what} is {self.shown}; expected true or false")
         return self.value
 
     def checked(self, check: Callable[[Any], T]) -> T:
@@ -208,12 +208,8 @@ def _located(loader: yaml.SafeLoader, node: yaml.Node | None, source: str) -> Lo
                 Located(key, source, key_line).fail(
                     f"{key!r} appears twice (first on line {found[key].line})"
                 )
-            if node.flow_style and _half_number(key, value_node, found):
-                before = list(found)[-1]
-                Located(key, source, key_line).fail(
-                    f"{before}: {found[before].written},{key}: write a number with a point, not a "
-                    f"comma: {found[before].written}.{key}"
-                )
+            if found and node.flow_style:
+                _refuse_decimal_comma(found, Located(key, source, key_line), value_node)
             # the line of the key: a value may start one line below
             value = _located(loader, value_node, source)
             found[key] = Located(value.value, source, key_line, value.written)
@@ -234,11 +230,14 @@ def _located(loader: yaml.SafeLoader, node: yaml.Node | None, source: str) -> Lo
         raise InputError(f"{source}:{line}: {written!r}: {error}; quote it if it is text") from None
 
 
-def _half_number(key: str, value: yaml.Node, before: dict[str, Located]) -> bool:
-    """Whether a key without a value is what follows a decimal comma, as in ``{C: 0,01}``."""
-    last = next(reversed(before.values()), None)
-    halves = (last.written if last else "", key)
-    return value.value == "" and all(re.fullmatch(r"\d+", half) for half in halves)
+def _refuse_decimal_comma(before: dict[str, Located], key: Located, value: yaml.Node) -> None:
+    """Refuse a key without a value that follows a decimal comma, as in ``{C: 0,01}``."""
+    name, last = next(reversed(before.items()))
+    if value.value == "" and re.fullmatch(r"\d+,\d+", number := f"{last.written},{key.value}"):
+        key.fail(
+            f"{name}: {number}: write a number with a point, not a comma: "
+            f"{number.replace(',', '.')}"
+        )
 
 
 def _characters(text: str, place: str) -> str:

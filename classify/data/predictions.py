@@ -253,8 +253,9 @@ class Predictions(Framed):
         mine = sorted(set(self.labels) - set(labels))
         theirs = sorted(set(labels) - set(self.labels))
         like = nearest(mine[0], theirs or labels) if mine else ""
-        remedy = "--rename THEIRS=OURS (in Python rename=) maps labels with the same meaning"
-        remedy = f"{like} {remedy}"
+        remedy = (
+            f"{like} --rename THEIRS=OURS (in Python rename=) maps labels with the same meaning"
+        )
         if self.hard and mine:
             row = self.label.index(mine[0])
             count = sum(label in mine for label in self.label)

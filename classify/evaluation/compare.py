@@ -215,7 +215,12 @@ def compare_with(
         combined,
         scores,
         chosen=chosen,
-        task={key: task.record()[key] for key in ("name", "version", "hash", "labels")},
+        task={
+            "name": task.name,
+            "version": task.version,
+            "hash": task.hash,
+            "labels": list(task.labels),
+        },
         groups=_groups(joined, drawn, systems),
         choice=made,
         test_uses=test_uses,

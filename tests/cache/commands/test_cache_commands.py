@@ -58,8 +58,8 @@ def test_commands(two, tmp_path):
         code=2,
     )
     texts = tmp_path / "texts.npz"
-    told = run("export", cache.path, "text-toy", texts, "--manifest", table)
-    assert "5 clips without text left out" in told
+    printed = run("export", cache.path, "text-toy", texts, "--manifest", table)
+    assert "5 clips without text left out" in printed
     with pytest.raises(MissingError, match=r"5 of 20 clips have no text.* c0, .*Leave them out$"):
         spoken.features(-1).read(clips)
     assert "20 rows" in run(

@@ -145,6 +145,6 @@ def test_a_worker_may_stop_where_warnings_are_errors():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         search(LogisticHead(), {"C": [1.0]}, X, y, groups=groups)
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.warn("A worker stopped while some jobs were given to the executor")  # noqa: B028
-    assert len(told) == 1
+    assert len(caught) == 1
