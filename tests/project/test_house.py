@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import subprocess
 from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -26,6 +27,18 @@ def entries(folder: Path) -> list[str]:
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(ROOT)))
 def test_a_folder_can_be_taken_in_at_a_glance(folder):
     assert len(entries(folder)) <= 13, entries(folder)
+
+
+def test_nothing_was_committed_by_accident():
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    top = {name.split("/")[0] for name in listed.stdout.splitlines()}
+    assert top <= {
+        *PACKAGES, ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile",
+        "README.md", "affekt", "benchmarks", "constraints.txt", "docs", "examples", "mkdocs.yml",
+        "pyproject.toml", "recipes", "tests",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("package", PACKAGES)
