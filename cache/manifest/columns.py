@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import InputError, nearest
 from .tables import Table
+from .tables.cells import without_points
 from .times import times_of
 
 
@@ -153,6 +154,7 @@ def named(table: Table, *, labels_only: bool = False) -> Named:
     for name, values in table.columns.items():
         ours = renamed.get(name) or unicodedata.normalize("NFC", name.strip())
         values = table.plain(values)
+        values = without_points(values) if ours in ("label", "speaker") else values
         columns[ours] = normal(values) if ours in NORMAL else values
     found = Named(columns, {ours: (name,) for name, ours in renamed.items()})
     if not labels_only and not ("path" in columns or "text" in columns):

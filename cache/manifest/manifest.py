@@ -23,7 +23,7 @@ from affekt.notebook import frame, shown
 from ..errors import InputError, nearest
 from .checks import check_content, check_ids
 from .columns import COLUMNS, NORMAL, TIMES, Clip, named, normal, objects
-from .paths import Folder, folder_of, path_of
+from .paths import MAKERS, Folder, folder_of, path_of
 from .selection import NOT_A_COLUMN, allowed_values, one_for_each, positions
 from .speakers import merged, note_on, spellings
 from .tables import Table, read_table, table_of_frame, table_of_rows, write_table
@@ -54,13 +54,15 @@ class Manifest:
         self,
         columns: Mapping[str, np.ndarray],
         *,
-        folder: Folder,
-        source: str,
-        lines: np.ndarray,
-        rows_are_lines: bool,
+        folder: Folder | None = None,
+        source: str = "",
+        lines: Any = (),
+        rows_are_lines: bool = False,
         taken: Mapping[str, tuple[str, ...]] | None = None,
         notes: Sequence[str] = (),
     ):
+        if folder is None:
+            raise InputError(f"Manifest(...) reads nothing; {MAKERS}")
         self._columns = dict(columns)
         self._folder = folder
         self._lines = lines
@@ -359,10 +361,7 @@ class Manifest:
 def check_manifest(clips: Any, name: str = "clips") -> None:
     """Raise unless `clips` is a manifest."""
     if not isinstance(clips, Manifest):
-        raise InputError(
-            f"{name} is of type {type(clips).__name__}, expected a Manifest; Manifest.from_frame "
-            "makes one of a DataFrame, Manifest.from_rows of dictionaries"
-        )
+        raise InputError(f"{name} is of type {type(clips).__name__}, expected a Manifest; {MAKERS}")
 
 
 def _made(

@@ -21,14 +21,16 @@ from urllib.parse import unquote
 from ..errors import InputError
 from ..files.home_folder import at_home
 
+MAKERS = (
+    "Manifest.read makes a manifest of a file, Manifest.from_frame of a DataFrame, "
+    "Manifest.from_rows of dictionaries"
+)
+
 
 def path_of(given: object) -> Path:
     """Return a path that a caller gives; anything else, such as a DataFrame, is an error."""
     if not isinstance(given, (str, os.PathLike)):
-        raise InputError(
-            f"path is of type {type(given).__name__}, expected a path; Manifest.from_frame reads "
-            "a DataFrame, Manifest.from_rows dictionaries"
-        )
+        raise InputError(f"path is of type {type(given).__name__}, expected a path; {MAKERS}")
     return Path(at_home(given))
 
 

@@ -51,8 +51,8 @@ def positions(
     >>> positions(["b", "a"], *clips).tolist(), positions([-1], *clips).tolist()
     ([1, 0], [1])
     """
-    if isinstance(which, str):
-        raise InputError(f"select takes a list of ids, not the text {which!r}")
+    if isinstance(which, str) or not hasattr(which, "__iter__"):
+        raise InputError(f"select takes a list of ids or positions, or a mask, not {which!r}")
     values = which if isinstance(which, np.ndarray) else list(which)
     if len(values) and isinstance(values[0], str):
         wanted = normal(list(values))

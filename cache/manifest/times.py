@@ -19,9 +19,11 @@ LONG = 500  # seconds; whole numbers that make the usual segment longer are hard
 _NAME = re.compile(
     r"(?:(?:segment|seg|utterance|utt|clip|audio|t|time)_)?"
     r"(start|begin|onset|offset|end|stop|finish|duration|dur)"
-    r"_?(?:time|at)?"
-    r"(?:_(s|secs?|seconds?|ms|msecs?|millis|milliseconds?|samples?|frames?))?"
+    r"_?(?:time(?:stamp)?|at|position)?(?:_in)?"
+    r"(?:_?(secs?|seconds?|ms|msecs?|millis|milliseconds?|samples?|frames?)"
+    r"|_(s|ss_msec|hh_mm_ss(?:_ms)?))?"  # the last two as ELAN writes them
 )
+_WORDS = re.compile(r"(?:.*_)?(?:start|begin|onset|offset|end|stop|finish)(?:_.*)?")
 #: Praat's and other names, and torchaudio's, which count samples
 _OTHERS = {
     "tmin": ("start", "s"), "xmin": ("start", "s"), "tmax": ("end", "s"), "xmax": ("end", "s"),
@@ -154,7 +156,8 @@ def _doubts(table: Table, times: Times, paths: Sequence[str]) -> list[str]:
                 f"column {name} was not used: the channels of a file are averaged; where each has "
                 "another person, make a file of each channel first"
             )
-        if folded in _DOUBTFUL and (folded != "length" or "end" not in times.columns):
+        maybe = folded in _DOUBTFUL or (not _column(name) and _WORDS.fullmatch(_words(name)))
+        if maybe and (folded != "length" or "end" not in times.columns):
             column = _Column(name, "", "s", own=False)
             if not _read(column, table, paths, {}) and any(table.columns[name]):
                 name_it = "duration" if folded == "length" else "start or end"
@@ -216,16 +219,20 @@ def _sum(days: str, hours: str, minutes: str, rest: str) -> float:
     return ((minutes_ * 60 + int(whole)) * 10**9 + nanoseconds) / 1e9
 
 
+def _words(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.strip().casefold()).strip("_")
+
+
 def _column(name: str) -> _Column | None:
-    folded = re.sub(r"[^a-z0-9]+", "_", name.strip().casefold()).strip("_")
+    folded = _words(name)
     if folded in _OTHERS:
         return _Column(name, *_OTHERS[folded], own=False)
     found = _NAME.fullmatch(folded)
     if found is None:
         return None
-    word, unit = found[1], (found[2] or "s")
+    word, unit = found[1], (found[2] or found[3] or "s")
     role = _ROLES.get(word, word)
-    kind = next(k for k in ("ms", "milli", "sample", "frame", "s") if unit.startswith(k))
+    kind = next(k for k in ("ms", "milli", "sample", "frame", "hh", "s") if unit.startswith(k))
     kind = "ms" if kind == "milli" else kind
     return _Column(name, role, kind, folded in ("start", "end"))
 

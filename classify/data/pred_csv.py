@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,14 +14,16 @@ import numpy as np
 
 from affekt.notebook import frame, shown
 
-from ...cache.errors import InputError, listed, nearest_beside
-from ...cache.files.reading import parse_json, refuse_hollow
+from ...cache.errors import InputError, listed
+from ...cache.files.reading import parse_json
 from ...cache.manifest.tables.cells import with_points
-from ...cache.manifest.tables.sources import check_no_device
+from ...cache.manifest.tables.separated import DELIMITERS
+from ...cache.manifest.tables.sources import opened
 from .escape import restored
 from .task_file import check_columns
 
 EXACT = 1e-9
+FORMS = (".csv", ".tsv", ".jsonl", ".json")
 OWN = ("id", "label")  # columns that are not a class
 PREFIX = "predicted_"  # of columns of numbers, so that ratings are never taken for predictions
 
@@ -68,18 +71,18 @@ def predictions_of_file(
             f"{path / 'members' / 'NAME' / 'pred.csv'}"
         )
     try:
-        check_no_device(path)
-        refuse_hollow(path)
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file.{nearest_beside(path)}") from None
-    except (OSError, UnicodeDecodeError) as error:
+        with opened(path, (*FORMS, path.suffix.lower())) as source:
+            if source.kind in (".parquet", ".xlsx"):
+                raise InputError(f"{path}: a {source.kind} file; save the predictions as .csv")
+            text = source.text().read()
+    except UnicodeError as error:
+        raise InputError(f"{path}: not text in UTF-8 ({error}); save it as UTF-8") from None
+    except OSError as error:
         raise InputError(f"{path} cannot be read as predictions: {error}") from error
     if text.lstrip()[:1] in ("{", "["):
         return _of_json_lines(kind, path, text, labels, rename)
-    first = text.partition("\n")[0]
-    semicolons = ";" in first and "," not in first
-    delimiter = "\t" if path.suffix == ".tsv" else ";" if semicolons else ","
+    unquoted = re.sub(r'"[^"]*"', "", text.lstrip().partition("\n")[0])
+    delimiter = max(DELIMITERS, key=unquoted.count)
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         rows = [(lines.line_num, row) for row in lines if row]
@@ -159,6 +162,11 @@ def predictions_of_frame(
     kind: type[Any], table: Any, labels: Sequence[str] | None, source: str
 ) -> Any:
     """Return the predictions in a pandas DataFrame, with the checks of `Predictions.read`."""
+    if not hasattr(table, "iloc") or not hasattr(table, "columns"):
+        raise InputError(
+            f"{source} is of type {type(table).__name__}, expected a pandas DataFrame; "
+            "Predictions.read reads a file"
+        )
     names = _own_names([str(name) for name in table.columns])
     table = table.set_axis(names, axis=1)
     if "id" not in names:
@@ -182,23 +190,27 @@ def predictions_of_frame(
     return _predictions(kind, ids, given, proba, chosen, labels, source)
 
 
-def in_order(values: Any, ids: Sequence[str], labels: Sequence[str]) -> Any:
-    """Return a DataFrame whose index or columns have these names in their order.
-
-    Anything else is returned as it is.
+def in_order(values: Any, ids: Sequence[str], labels: Sequence[str], source: str) -> np.ndarray:
+    """Return numbers as float64; of a DataFrame, in the order of the ids and labels it has.
 
     Examples
     --------
     >>> import pandas
     >>> frame = pandas.DataFrame({"no": [0.2, 0.6], "yes": [0.8, 0.4]}, index=["b", "a"])
-    >>> in_order(frame, ["a", "b"], ["yes", "no"]).to_numpy().tolist()
+    >>> in_order(frame, ["a", "b"], ["yes", "no"], "<frame>").tolist()
     [[0.4, 0.6], [0.8, 0.2]]
     """
     if hasattr(values, "iloc") and hasattr(values, "columns"):
         for axis, (own, names) in enumerate(((values.index, ids), (values.columns, labels))):
             if len(own) == len(names) and set(own) == set(names):
                 values = values.reindex(list(names), axis=axis)
-    return values
+    try:
+        return np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{source}: the probabilities are not numbers, expected an array (clips, labels): "
+            f"{error}"
+        ) from None
 
 
 def _own_names(names: Sequence[str]) -> list[str]:

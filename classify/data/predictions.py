@@ -86,7 +86,7 @@ class Predictions(Framed):
         self.hard = hard
         self.source = source
         self.unlike_training: list[str] = []
-        values = np.array(in_order(proba, self.ids, self.labels), dtype=np.float64)
+        values = in_order(proba, self.ids, self.labels, source)
         if values.shape != (len(self.ids), len(self.labels)):
             raise InputError(
                 f"{source}: probabilities of shape {values.shape} for {len(self.ids)} ids and "

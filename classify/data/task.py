@@ -248,7 +248,8 @@ class Task:
     def label_of(self, raw: str, dataset: str = "") -> str | None:
         """Return the task label of a raw label, or None where the task leaves it out.
 
-        A whole number may be written as a program with gaps in a column of numbers writes it: -1.0.
+        A whole number may be written as a program with gaps in a column of numbers writes it: -1.0
+        for -1, here or in the task.
 
         Raises
         ------
@@ -257,7 +258,7 @@ class Task:
         """
         key = self._key(raw)
         here = self._corpus(dataset)
-        for name in (key, whole(key)):
+        for name in (key, whole(key), f"{key}.0"):
             for table in (here, self.map):
                 if name in table:
                     return table[name]

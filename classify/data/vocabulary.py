@@ -145,22 +145,21 @@ def unknown_labels(
     folded: dict[str, set[str | None]] = {}
     for raw, label in known.items():
         folded.setdefault(any_case(raw), set()).add(label)
+    ships = task in shipped()["tasks"]
     if all(len(folded.get(any_case(raw), ())) == 1 for raw in unknown):
         advice = (
             f"In lower case it knows {'it' if len(unknown) == 1 else 'them all'}: "
             + (
                 f"write a file any-case.yaml with the two lines\n  extends: {task}\n"
                 "  ignore_case: true\nand name it as the task in place of "
-                if task in shipped()["tasks"]
+                if ships
                 else "add the line\n  ignore_case: true\nto the file of the task "
             )
             + f"{task}, or write the labels in lower case."
         )
     else:
-        advice = (
-            f"Correct the manifest, or map them in a task file (extends: {task}, with synonyms, "
-            "leave_out or ignore_case)."
-        )
+        own = f"a task file (extends: {task}, with " if ships else "the file of the task ("
+        advice = f"Correct the manifest, or map them in {own}synonyms, leave_out or ignore_case)."
     if "" in unknown:
         advice += (
             " To leave out blank ones, set unlabelled: drop in a recipe; in Python "

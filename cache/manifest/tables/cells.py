@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 _DECIMAL = re.compile(r"\s*[-+]?\d+,\d+(e[-+]?\d+)?\s*", re.IGNORECASE).fullmatch
+_WHOLE = re.compile(r"-?\d+\.0").fullmatch
 _THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}(,\d{3})+\s*").fullmatch
 
 
@@ -72,6 +73,20 @@ def with_points(values: Sequence[str]) -> Sequence[str]:
     if not commas or any("." in value for value in values) or all(map(_THOUSANDS, commas)):
         return values
     return [value.replace(",", ".") if _DECIMAL(value) else value for value in values]
+
+
+def without_points(values: Sequence[str]) -> Sequence[str]:
+    """Return the cells of a column as whole numbers, where pandas wrote them next to blank ones.
+
+    Examples
+    --------
+    >>> without_points(["0.0", "", "1.0"]), without_points(["0.0", "", "0.5"])
+    (['0', '', '1'], ['0.0', '', '0.5'])
+    """
+    found = set(values)
+    if "" in found and all(map(_WHOLE, found - {""})):
+        return [value.removesuffix(".0") for value in values]
+    return values
 
 
 def span_seconds(span: Any) -> float:

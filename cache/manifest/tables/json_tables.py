@@ -20,7 +20,10 @@ def json_line_rows(stream: TextIO, source: str, names: list[str]) -> Iterator[tu
                 try:
                     yield line, parse_json(text, parse_constant=float)
                 except ValueError as error:
-                    raise InputError(f"{source} line {line}: not JSON: {_short(error)}") from None
+                    raise InputError(
+                        f"{source} line {line}: not JSON: {_short(error)}; expected an object in "
+                        "each line, without commas between them; JSON in one piece is .json"
+                    ) from None
 
     return _rows(objects(), source, names, "line")
 

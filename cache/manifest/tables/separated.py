@@ -19,6 +19,7 @@ from ...errors import InputError, listed
 Row = tuple[int, list[str]]
 DELIMITERS = ",;\t|"
 UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)?")  # what pandas makes of a column without a name
+_OBJECT = re.compile(r"\s*(\[\s*)?\{\s*[\"}]")
 LITERAL = "\t|"  # separators of tables in which a quotation mark means nothing
 
 
@@ -56,6 +57,10 @@ class Separated:
         if not header.strip():
             raise InputError(f"{source} has 0 rows: expected a header and at least one clip")
         header = header.lstrip("\ufeff")  # marks of files that were joined
+        if _OBJECT.match(header):
+            raise InputError(
+                f"{source}: JSON, not separated values; name it .jsonl, or .json if it is one list"
+            )
         unquoted = re.sub(r'"[^"]*"', "", header)
         self.delimiter = said or max(DELIMITERS, key=unquoted.count)
         self._header = header

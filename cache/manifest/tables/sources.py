@@ -30,6 +30,8 @@ MAGIC = {
     b"[": ".json",
 }
 
+_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|table|\?xml)\b", re.IGNORECASE)
+
 
 @dataclass
 class Source:
@@ -209,7 +211,7 @@ def _described(
         )
     if head.startswith(b"version https://git-lfs"):
         raise InputError(f"{name}: a pointer of Git LFS, not the table; git lfs pull fetches it")
-    if head.lstrip()[:9].lower() in (b"<!doctype", b"<html><he", b"<html>\n<h"):
+    if _PAGE.match(head):
         raise InputError(f"{name}: a web page, not a table: download the file itself")
     if head.startswith(b"\xd0\xcf\x11\xe0"):
         raise InputError(f"{name}: an old Excel file; save it as .xlsx or .csv")

@@ -19,6 +19,7 @@ import numpy as np
 
 from ...errors import InputError, check_characters, shaped
 from ...files.atomic_writes import written
+from ..paths import MAKERS
 from .cells import FloatText, text_of
 from .json_tables import json_line_rows, json_rows
 from .parquet_and_excel import parquet_columns, xlsx_columns
@@ -99,7 +100,7 @@ def table_of_rows(rows: Iterable[Mapping[str, Any]], source: str) -> Table:
     if wrong := [row for row in rows if not isinstance(row, Mapping)]:
         raise InputError(
             f"{source}: a row is of type {type(wrong[0]).__name__}, expected a dictionary for "
-            "each clip; a DataFrame is read by Manifest.from_frame"
+            f"each clip; {MAKERS}"
         )
     names = list(dict.fromkeys(str(name) for row in rows for name in row))
     columns = {name: [text_of(row.get(name)) for row in rows] for name in names}
@@ -112,8 +113,7 @@ def table_of_frame(frame: Any, source: str) -> Table:
     """Return the table of a pandas DataFrame, with the levels of its index that have a name."""
     if not hasattr(frame, "iloc") or not hasattr(frame, "columns"):
         raise InputError(
-            f"{source} is of type {type(frame).__name__}, expected a pandas DataFrame; "
-            "dictionaries are read by Manifest.from_rows"
+            f"{source} is of type {type(frame).__name__}, expected a pandas DataFrame; {MAKERS}"
         )
     names = [str(name) for name in frame.columns]
     if len(set(names)) < len(names):

@@ -55,13 +55,13 @@ def test_cells_of_any_type_are_text(tmp_path):
     assert nested["seen"][0] == '["2024-02-29 12:00:00", null]'
 
 
-@pytest.mark.parametrize(("make", "given"), [("from_rows", "frame"), ("from_frame", "rows")])
-def test_an_object_that_is_not_a_table_is_refused_with_what_reads_it(make, given):
+@pytest.mark.parametrize("make", ["from_rows", "from_frame", "read", "__call__"])
+def test_an_object_that_is_not_a_table_is_refused_with_what_reads_it(make):
     rows = [{"id": "a", "text": "t"}]
     pandas = pytest.importorskip("pandas")
-    given = rows if given == "rows" else pandas.DataFrame(rows)
-    with pytest.raises(InputError, match="read by Manifest"):
-        getattr(Manifest, make)(given)
+    call = Manifest if make == "__call__" else getattr(Manifest, make)
+    with pytest.raises(InputError, match=r"from_frame of a DataFrame.*from_rows of dictionaries"):
+        call(pandas.DataFrame(rows) if make != "from_frame" else rows)
 
 
 def test_a_frame_with_two_columns_of_a_name_is_refused():

@@ -192,6 +192,9 @@ def test_pipes(tmp_path):
         ("x.csv", "version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         ("x.csv", b"PAR1\x00\x01\xff", r"content is that of a \.parquet file"),
         ("x.csv", "<!DOCTYPE html>\n<html>", "a web page"),
+        ("x.csv", "<table><tr><td>id</td></tr></table>", "a web page"),
+        ("x.csv", '[{"path": "a.wav"}]', r"name it \.jsonl, or \.json if"),
+        ("x.tsv", '{"path": "a.wav"}\n{"path": "b.wav"}\n', r"JSON, not separated"),
         ("x.csv", b"\xd0\xcf\x11\xe0" + bytes(60), r"an old Excel file; save it as \.xlsx"),
         ("x.csv", "id,file\n3,a.wav\n3,b.wav\n", "rename the column: the paths are then the ids"),
         ("wav.scp", "u1 a.wav\n", r"affekt manifest .* -o clips\.csv"),
@@ -257,6 +260,9 @@ def test_every_span_of_pandas_and_datetime_is_read_exactly(milliseconds):
         ("start,end,duration", "3,5,99", (3, 5)), ("duration", "3", (None, None)),
         ("xmin,xmax", "3,5", (3, 5)),
         ("frame_offset,num_frames,sr", "8000,4000,8000", (1, 1.5)),
+        ("Begin Time - ss.msec,End Time - ss.msec,End Time - msec", "3.25,5,5000", (3.25, 5)),
+        ("startTimeMs,durationMs", "3000,2000", (3, 5)), ("start_in_s,end_in_s", "3,5", (3, 5)),
+        ("start_timestamp,end_timestamp", "3,5", (3, 5)),
     ],
 )  # fmt: skip
 def test_names_of_times(tmp_path, header, row, expected):
@@ -269,6 +275,14 @@ def test_a_time_that_is_not_used_is_named(tmp_path):
     assert "column StartTime looks like a time and was not used" in clips.notes[0]
     clips = read(tmp_path, "file,start_sample\na.wav,800\n")
     assert "add a column sample_rate" in clips.notes[0]
+    clips = read(tmp_path, "file,turn_start,weekend\na.wav,8,3\n")
+    assert [note.split(":")[0] for note in clips.notes] == [
+        "column turn_start looks like a time and was not used"
+    ]
+    # ELAN's clock, which counts in each file that has several rows
+    header = "file,Begin Time - hh:mm:ss.ms,End Time - hh:mm:ss.ms\n"
+    clips = read(tmp_path, header + "a.wav,00:00:01.500,00:00:02.000\na.wav,00:00:03,00:00:04\n")
+    assert (clips.clip(0).start, clips.clip(1).end) == (1.5, 4)
     # cut files that keep the times of the film they are from
     clips = read(tmp_path, "file,Start_Time,End_Time\na.wav,00:03:01.5,00:03:03.0\n")
     assert clips.clip(0).start is None and "End_Time" in clips.notes[1]  # noqa: PT018
@@ -280,6 +294,14 @@ def test_a_time_that_is_not_used_is_named(tmp_path):
 
 
 # --- ids, labels, speakers
+
+
+def test_labels_and_speakers_that_pandas_wrote_next_to_blank_cells(tmp_path):
+    clips = read(tmp_path, "file,label,speaker,take\na,1.0,7.0,1.0\nb,,,\nc,-1.0,8.0,2.0\n")
+    assert (list(clips["label"]), list(clips["speaker"])) == (["1", "", "-1"], ["7", "", "8"])
+    assert list(clips["take"]) == ["1.0", "", "2.0"]
+    clips = read(tmp_path, "file,label,speaker\na,1.0,\nb,0.5,s1\n")
+    assert list(clips["label"]) == ["1.0", "0.5"]
 
 
 def test_ids_are_unique_or_the_files(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import tempfile
 from pathlib import Path
 
@@ -215,6 +216,56 @@ def test_lines_of_json_of_numbers_are_read_as_predict_writes_them(tmp_path):
     path = tmp_path / "p.jsonl"
     write_output(path, made, as_rows(made, None, {}))
     np.testing.assert_array_equal(Estimates.read(path, made.labels).proba, made.proba)
+
+
+@pytest.mark.parametrize("proba", ["half", [[0.5, "b", 0.5]], [[0.5, 0.5], [1.0]]])
+def test_probabilities_that_are_not_numbers_are_refused(proba):
+    with pytest.raises(InputError, match=r"probabilities are not numbers.*\(clips, labels\)"):
+        Predictions(["a"], LABELS, proba)
+
+
+@pytest.mark.parametrize("table", ["p.csv", None, {"id": ["a"]}])
+def test_what_is_not_a_frame_is_refused(table):
+    with pytest.raises(InputError, match=r"expected a pandas DataFrame; Predictions\.read"):
+        Predictions.from_frame(table)
+
+
+TABLE = "id,anger,joy,neutral\na,0.5,0.25,0.25\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("p.csv", TABLE.replace(",", "\t").encode()),
+        ("p.csv", TABLE.replace(",", "|").encode()),
+        ("p.csv", TABLE.encode("utf-16")),
+        ("p.csv.gz", gzip.compress(TABLE.encode())),
+        ("p", TABLE.encode("utf-8-sig")),
+    ],
+)
+def test_a_file_is_decoded_and_divided_as_a_table_of_clips_is(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    assert Predictions.read(tmp_path / name, LABELS).proba.tolist() == [[0.5, 0.25, 0.25]]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("p.xlsx", b"PK\x03\x04" + bytes(9), "save the predictions as .csv"),
+        ("p.csv", b"PAR1" + bytes(9), r"content is that of a \.parquet file"),
+        ("p.npy", b"\x93NUMPY\x01\x00", "is not text"),
+        (
+            "p.csv",
+            TABLE.replace("a,", "\xe4,", 2).encode("latin-1"),
+            "not text in UTF-8.*save it as",
+        ),
+        ("p.csv", b"<!DOCTYPE html><html>", "a web page"),
+    ],
+)
+def test_a_file_that_is_not_text_is_named(tmp_path, name, data, message):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(InputError, match=message):
+        Predictions.read(tmp_path / name, LABELS)
 
 
 def test_labels_that_are_not_a_list_are_refused(tmp_path):

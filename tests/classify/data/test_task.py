@@ -187,6 +187,17 @@ def test_capitals_and_a_task_of_ones_own(tmp_path):
     path.write_text("labels: {up: [low], down: [Low]}\n", encoding="utf-8")  # case tells them apart
     with pytest.raises(InputError, match="Correct the manifest"):
         Task.read(path).encode(Manifest.from_rows([{"text": "-", "label": "LOW"}]))
+    with pytest.raises(InputError, match=r"map them in the file of the task \(synonyms"):
+        Task.read(path).encode(Manifest.from_rows([{"text": "-", "label": "bad"}]))
+
+
+def test_german_nouns_are_capitalised_and_numbers_may_have_a_point():
+    nouns = ["Freude", "Wut", "Überraschung", "Ekel", "Trauer", "Angst", "Ärger", "Langeweile"]
+    task = Task.named("emotion7")
+    assert [task.label_of(noun) for noun in nouns] == [
+        task.label_of(noun.casefold()) for noun in nouns
+    ]
+    assert Task.from_labels(["0.0", "1.0"]).label_of("1") == "1.0"
 
 
 def test_a_task_file_extends_a_shipped_task(tmp_path):
