@@ -212,7 +212,23 @@ def check_number(
     if not known or not low <= value <= min(high, sys.float_info.max):
         kind = "a whole number" if whole else "a finite number"
         limit = f"of at least {low:g}" if math.isinf(high) else f"from {low:.10g} to {high:.10g}"
-        raise InputError(f"{name} is {value!r}; expected {kind} {limit}")
+        raise InputError(f"{name} is {value!r}; expected {kind} {limit}{as_number(value)}")
+
+
+def as_number(value: Any) -> str:
+    """Return how to write a text that reads as a number, for a message; nothing for others.
+
+    Examples
+    --------
+    >>> as_number("0,01"), as_number("30%"), as_number("many"), as_number(-1)
+    ('; write 0.01 without quotation marks', '; write 0.3 without quotation marks', '', '')
+    """
+    text = value.replace(",", ".") if isinstance(value, str) else ""
+    try:
+        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        return ""
+    return f"; write {number:.10g} without quotation marks" if math.isfinite(number) else ""
 
 
 def expected_one_of(value: object, choices: Iterable[str | bool | None]) -> str:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 
 import yaml
 
-from ...cache.errors import InputError, check_characters, expected_one_of, nearest_beside
+from ...cache.errors import InputError, as_number, check_characters, expected_one_of, nearest_beside
 
 T = TypeVar("T")
 
@@ -108,7 +108,7 @@ class Located:
         kinds = (int,) if whole else (int, float)
         if isinstance(self.value, bool) or not isinstance(self.value, kinds):
             kind = "a whole number" if whole else "a number"
-            self.fail(f"{what} is {self.shown}; expected {kind}")
+            self.fail(f"{what} is {self.shown}; expected {kind}{as_number(self.value)}")
         if isinstance(self.value, int) and abs(self.value) > MOST:
             self.fail(f"{what} is {str(self.value)[:20]}...; expected at most {MOST}")
         if least is not None and not self.value >= least:

@@ -88,22 +88,38 @@ def _behind_tags(data: bytes, at: int) -> int:
     return at
 
 
-def _wav(data: bytes, begin: int) -> Iterator[int]:
-    """A whole file after the chunks of another."""
+def _chunks(mark: bytes, order: str, kinds: Sequence[bytes]) -> Callable[..., Iterator[int]]:
+    """Return what finds a whole file after the chunks of another, with or without padding."""
+
+    def find(data: bytes, begin: int) -> Iterator[int]:
+        at = begin
+        while data[at : at + 4] == mark and data[at + 8 : at + 12] in kinds:
+            if at > begin:
+                yield at
+            at += 8 + struct.unpack_from(order + "I", data, at + 4)[0]
+            at += data[at : at + 4] != mark
+
+    return find
+
+
+def _mov(data: bytes, begin: int) -> Iterator[int]:
+    """A box ``ftyp`` after other boxes."""
     at = begin
-    while (
-        at + 12 <= len(data) and data[at : at + 4] == b"RIFF" and data[at + 8 : at + 12] == b"WAVE"
-    ):
-        if at > begin:
+    while at + 16 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"ftyp" and at > begin:
             yield at
-        at += 8 + struct.unpack_from("<I", data, at + 4)[0]
+        size = struct.unpack_from(">Q", data, at + 8)[0] if size == 1 else size
+        at += size if size >= 8 else len(data)
 
 
 _STARTS: dict[str, Callable[[bytes, int], Iterator[int]]] = {
     "flac": _flac,
     "ogg": _ogg,
     "mp3": _mp3,
-    "wav": _wav,
+    "wav": _chunks(b"RIFF", "<", (b"WAVE",)),
+    "aiff": _chunks(b"FORM", ">", (b"AIFF", b"AIFC")),
+    "mov": _mov,
 }
 
 

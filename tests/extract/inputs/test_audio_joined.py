@@ -28,6 +28,7 @@ BETWEEN = {
     "MP3": (b"", b"TAG" + bytes(125), id3(4000), APE + id3(400) + id3(80)),
     "FLAC": (b"",),
     "WAV": (b"",),
+    "AIFF": (b"",),
     "OGG": (b"",),
     "OPUS": (b"",),
 }
@@ -48,6 +49,23 @@ def test_each_part_is_decoded_as_the_file_that_it_was(sound, encode, format):
         assert length(data) == 6.0
         across = decode(data, None, 2.5, 5.5).samples
         assert np.array_equal(across, signal.samples[5 * rate // 2 : 11 * rate // 2])
+
+
+@pytest.mark.parametrize(("container", "codec"), [("mp4", "aac"), ("mov", "pcm_s16le")])
+def test_films_are_joined_too(sound, container, codec):
+    one, two = (written(sound(n, seed=n), RATE, container, codec) for n in (2, 1))
+    both = decode(one + two, RATE)
+    assert both.flags == ("joined",)
+    parts = [decode(data, RATE).samples for data in (one, two)]
+    assert np.array_equal(both.samples, np.concatenate(parts))
+    assert decode(one + bytes(1000), RATE).flags == ()
+
+
+def test_the_chunks_of_a_part_may_have_an_odd_size(sound, encode):
+    whole = encode(sound(1), format="WAV")
+    odd = struct.pack("<4sI", b"RIFF", len(whole) - 7) + whole[8:] + b"\1"
+    for padding in (b"", b"\0"):
+        assert decode(odd + padding + whole, RATE).seconds == 2.0
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
