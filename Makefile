@@ -23,9 +23,10 @@ help: ## list the targets
 demo: .venv/ready ## the main job on a synthetic corpus, or on yours: make demo MANIFEST=clips.csv [TASK=valence]
 	$(BIN)/affekt demo $(if $(MANIFEST),--manifest '$(MANIFEST)') $(if $(TASK),--task '$(TASK)') -o $(if $(MANIFEST),first,demo)
 
-# a test that hangs ends with its name and where it waits, and the others run on
+# a test that hangs ends with its name and where it waits, and the others run on; tests start Python
+# hundreds of times, so what is compiled is kept, even where the machine is told not to
 test: .venv/ready ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal \
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal \
 		-o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true $(ARGS)
 
 fuzz: .venv/ready ## hostile files and options in every command: make fuzz COUNT=100000
