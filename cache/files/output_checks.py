@@ -53,10 +53,8 @@ def check_output(
         _refuse_input(option, path, inputs)
         head = _head(option, path)
         if head and not (ours is not None and ours(head)):
-            raise InputError(
-                f"{option} {path} already exists, and this command did not write it, or it was "
-                f"changed since; {advice}"
-            )
+            why = ", and this command did not write it, or it was changed since" if ours else ""
+            raise InputError(f"{option} {path} already exists{why}; {advice}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

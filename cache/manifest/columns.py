@@ -71,7 +71,10 @@ ALIASES: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "speaker": (
         ("spk", "speaker_id", "spk_id", "speakerid", "actor"),
-        ("spkrid", "actor_id", "actorid", "client_id", "subject", "subject_id", "participant_id"),
+        (
+            "spkrid", "actor_id", "actorid", "client_id", "subject", "subject_id", "participant",
+            "participant_id",
+        ),
     ),
     "language": (("lang", "language_id", "locale"),),
     "split": (("partition", "subset", "fold_name"), ("split_set",)),
@@ -87,7 +90,7 @@ TRANSLATED = {
         "parlante", "spreker", "mówca", "说话人", "who", "person", "talker", "caller", "customer",
         "patient", "patientin", "paciente", "paziente", "pacjent", "proband", "probandin", "vp",
         "versuchsperson", "teilnehmer", "klient", "klientin", "client", "child", "user", "username",
-        "author", "autor", "autorin", "auteur", "autore",
+        "author", "autor", "autorin", "auteur", "autore", "tier",
     ),
     "language": ("sprache", "langue", "idioma", "lingua", "taal", "język", "语言"),
     "start": ("beginn", "von", "anfang", "début", "inicio", "início", "inizio", "początek", "开始"),

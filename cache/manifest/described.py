@@ -74,6 +74,8 @@ def described(clips: Manifest, kind: str) -> dict[str, Any]:
             f"none; {listed(several)} look like what raters said: affekt init writes a recipe that "
             "learns from all of them"
         )
+    elif "label" not in clips and (advice := ratings_of_raters(clips)):
+        columns["label"] = f"none; {advice}"
     absent = [name for name in COLUMNS if name not in columns and name not in TIMES]
     if absent:
         columns["none"] = ", ".join(absent)
@@ -104,6 +106,31 @@ def ratings(clips: Manifest) -> dict[str, str]:
             if len(values) > 2 and are_numbers(values):
                 found[dimension] = column
     return found
+
+
+def ratings_of_raters(clips: Manifest) -> str:
+    """Return what to do about numbers of one dimension in several columns; blank if there are none.
+
+    Examples
+    --------
+    >>> from affekt.cache import Manifest
+    >>> rows = [{"text": "t", "arousal_A": one, "arousal_B": "4"} for one in ("3", "5")]
+    >>> ratings_of_raters(Manifest.from_rows(rows))
+    'arousal_A, arousal_B: if these are ratings by several people, put their mean into a column...'
+    """
+    for dimension, names in DIMENSIONS.items():
+        found = [
+            name
+            for name in clips.columns
+            if set(re.split(r"[\W_\d]+", name.casefold())).intersection(names)
+            and are_numbers(value for value in clips[name] if value)
+        ]
+        if len(found) > 1:
+            return (
+                f"{listed(found)}: if these are ratings by several people, put their mean into a "
+                f"column {dimension}"
+            )
+    return ""
 
 
 def raters(clips: Manifest) -> tuple[str, ...]:

@@ -136,6 +136,7 @@ def probe(
         n_splits=n_splits,
         test_size=test_size,
         digests=digests,
+        reads_texts=any(space.spec.modality == "text" for space in named.values()),
     )
     job = _job(clips, task, folds, values, scale, class_weight)
     warnings += job.check_train("use fewer folds, or another --split")

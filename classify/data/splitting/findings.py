@@ -6,6 +6,7 @@ plain texts count as `Kind.OTHER`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any, Protocol
@@ -53,12 +54,12 @@ class Finding(str):
 
     def __new__(cls, text: str, kind: Kind = Kind.OTHER, *numbers: int) -> Finding:
         """Fill in the numbers."""
-        self = super().__new__(cls, text.format(*numbers) if numbers else text)
+        self = super().__new__(cls, _filled(text, numbers))
         self.kind, self.pattern, self.numbers = kind, text, numbers
         return self
 
 
-def ranked(warnings: Iterable[str], *, texts_are_read: bool = True) -> list[str]:
+def ranked(warnings: Iterable[str]) -> list[str]:
     """Return the warnings, each once, with those first that can change the answer most.
 
     Within a kind they stay as they came.
@@ -67,20 +68,13 @@ def ranked(warnings: Iterable[str], *, texts_are_read: bool = True) -> list[str]
     ----------
     warnings
         As they were found.
-    texts_are_read
-        Whether a member reads the text: if not, shared texts come with the rest.
 
     Examples
     --------
     >>> ranked(["dev has no clip of joy", Finding("2 speakers only", Kind.GROUPS)])
     ['2 speakers only', 'dev has no clip of joy']
     """
-
-    def place(text: str) -> Kind:
-        kind = getattr(text, "kind", Kind.OTHER)
-        return Kind.OTHER if kind == Kind.TEXTS and not texts_are_read else kind
-
-    return sorted(dict.fromkeys(warnings), key=place)
+    return sorted(dict.fromkeys(warnings), key=lambda text: getattr(text, "kind", Kind.OTHER))
 
 
 class Checked(Protocol):
@@ -146,5 +140,11 @@ def _together(found: Sequence[tuple[str, Finding]], n_names: int) -> Finding:
         where += f" and {len(names) - MOST_NAMES} more"
     counts = zip(*(each.numbers for _, each in found), strict=True)
     spans = [f"{min(own)} to {max(own)}" if len({*own}) > 1 else f"{own[0]}" for own in counts]
-    text = one.pattern.format(*spans) if spans else one.pattern
+    text = _filled(one.pattern, spans)
     return Finding(f"{where}: {text}" if where else text, one.kind)
+
+
+def _filled(pattern: str, numbers: Sequence[int | str]) -> str:
+    """Fill in counts, and call 30 of 30 all 30."""
+    text = pattern.format(*numbers) if numbers else pattern
+    return re.sub(r"(?<!to )\b(\d+(?: to \d+)?) of \1 ", r"all \1 ", text) if numbers else text

@@ -66,22 +66,22 @@ def check_near_duplicates(
             for part in (name, *known)
         )
         here = np.concatenate(others)
-        pairs = near_duplicates(here, there, by_second=not can_tell(here))
-        found = {row for _, row, _ in pairs}
+        pairs = {
+            row: (at, f"cosine {cosine:.6f}")
+            for at, row, cosine in near_duplicates(here, there, by_second=not can_tell(here))
+        }
         for original, row in altered_copies(here, there):
-            if row not in found:
-                [cosine] = _unit(here[[original]]) @ _unit(there[[row]])[0]
-                pairs.append((original, row, float(cosine)))
+            pairs.setdefault(row, (original, "in a quarter of the features"))
         for part in known:
             shown = [
-                f"{parts[name].ids[row]} = {owners[at][1]} (cosine {cosine:.6f})"
-                for at, row, cosine in pairs
+                f"{parts[name].ids[row]} = {owners[at][1]} ({how})"
+                for row, (at, how) in pairs.items()
                 if owners[at][0] == part
             ]
             if shown:
                 text = (
                     f"{counted(len(shown), 'clip')} of {name} nearly identical to a clip of "
-                    f"{part}: "
+                    f"{part}, perhaps a copy of it: "
                 )
                 alike = _alike_in_train(others[0])
                 messages.append(Finding(text + listed(shown) + alike, Kind.COPIES))

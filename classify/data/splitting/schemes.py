@@ -68,6 +68,7 @@ def splits(
     needs_train: bool = True,
     digests: HasDigests | Sequence[str | None] | Mapping[str, str | None] | None = None,
     embed: Callable[[Manifest], np.ndarray] | None = None,
+    reads_texts: bool = True,
 ) -> list[Split]:
     """Divide clips into train, dev and test.
 
@@ -107,6 +108,8 @@ def splits(
     embed
         Returns embeddings `(clips, dim)`, for instance `Features.read`: near-duplicates of train
         clips in dev and test become warnings.
+    reads_texts
+        Whether texts that occur in two parts become warnings: they matter where texts are read.
 
     Returns
     -------
@@ -166,6 +169,7 @@ def splits(
             known,
             allow_speaker_overlap,
             allow_duplicates,
+            reads_texts,
         )
         for name, parts, notes in divided
     ]
@@ -369,20 +373,17 @@ def _checked(
     digests: dict[str, str | None],
     allow_speakers: bool,
     allow_duplicates: bool,
+    reads_texts: bool,
 ) -> Split:
     warnings = [*notes, *leaks.check_speakers(by_name, allow=allow_speakers)]
     warnings += leaks.check_duplicates(by_name, digests, allow=allow_duplicates)
-    unknown = sum(
-        1
-        for part in by_name.values()
-        for i, path in zip(part.ids, part["path"], strict=True)
-        if path and not digests.get(i)
-    )
+    clips = [clip for part in by_name.values() for clip in zip(part.ids, part["path"], strict=True)]
+    unknown = sum(bool(path) and not digests.get(i) for i, path in clips)
     if unknown:
         were = "recording was" if unknown == 1 else "recordings were"
         text = f"{{}} {were} not read, so not checked for duplicates"
         warnings.append(Finding(text, Kind.RECORDINGS, unknown))
-    warnings += leaks.check_texts(by_name)
+    warnings += leaks.check_texts(by_name) if reads_texts else []
     for part in ("dev", "test") if len(by_name["train"]) else ():
         there = set(by_name[part]["label"])
         missing = sorted(set(by_name["train"]["label"]) ^ there) if there else []

@@ -66,7 +66,7 @@ def pairs_table(data: Data) -> str:
             [
                 latex(other),
                 f"{counts[0]} vs {counts[1]}",
-                f"{sign * pair[f'{lead}_difference']:+.3f}",
+                f"${sign * pair[f'{lead}_difference']:+.3f}$",  # a minus, not a hyphen
                 _p(pair[f"p_{lead}"]),
                 _p(pair[f"p_{lead}_corrected"]),
             ]

@@ -107,8 +107,13 @@ def divide(ready: Prepared) -> list[Split]:
     recipe = ready.recipe
     trains = any(entry.head for entry in recipe.members.values())
     try:
-        digests = ready.recordings
-        return splits(ready.labelled, digests=digests, needs_train=trains, **recipe.split)
+        return splits(
+            ready.labelled,
+            needs_train=trains,
+            digests=ready.recordings,
+            reads_texts=any(one.spec.modality == "text" for one in ready.sources.values()),
+            **recipe.split,
+        )
     except InputError as error:
         message = str(error)
     keys = [key for key in recipe.split if key in message and recipe.gives("split", key)]

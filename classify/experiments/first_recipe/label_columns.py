@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ....cache.errors import listed
 from ....cache.manifest.columns import COLUMNS, translated
-from ....cache.manifest.described import MOST_LABELS
+from ....cache.manifest.described import MOST_LABELS, ratings_of_raters
 from ...data.vocabulary import shipped
 from ...data.votes import PREFIX
 
@@ -33,6 +33,8 @@ def columns_of_labels(clips: Manifest) -> str:
             "one label for each clip: rename the column to learn to label, or rename them "
             f"{PREFIX}{flags[0]} and so on to learn their shares"
         )
+    if advice := ratings_of_raters(clips):
+        return advice
     few = [n for n, values in others.items() if 1 < len(set(values) - {""}) < len(clips) / 2]
     few = [name for name in few if len(set(others[name])) <= MOST_LABELS]
     few = [name for name in few if translated(name) in ("", "label")]

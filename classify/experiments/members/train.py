@@ -114,6 +114,7 @@ def train_model(
         dev_size=dev_size,
         random_state=random_state,
         digests=store.digests(labelled, "audio") if any(labelled["path"]) else None,
+        reads_texts=any(space.spec.modality == "text" for space in found.values()),
     )
     for warning in of_splits(parts):
         progress(f"warning: {warning}")

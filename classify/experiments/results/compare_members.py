@@ -122,11 +122,9 @@ def add_run(
     if rated and "label" not in ready.clips.taken and (tied := rated.tied):
         warnings.append(_no_majority(tied, len(shared)))
     warnings += more.get("warnings", ())
-    texts_are_read = any(one.spec.modality == "text" for one in ready.sources.values())
-    knows_texts = not all(entry.head for entry in recipe.members.values())  # perhaps: a given model
     comparison.data |= {
         **more,
-        "warnings": ranked(warnings, texts_are_read=texts_are_read or knows_texts),
+        "warnings": ranked(warnings),
         "run": _about(ready, division, shared, everything),
     }
     if rated:

@@ -7,6 +7,7 @@ import pytest
 from affekt.classify.data.predictions import Predictions
 from affekt.classify.data.task import Task
 from affekt.classify.evaluation.compare import compare
+from affekt.classify.evaluation.reports.markdown.choice_on_dev import how_chosen
 from affekt.classify.evaluation.scores.dev_choice import candidates, choice
 from affekt.classify.metrics import measures as metrics
 
@@ -58,6 +59,10 @@ def test_the_only_system_is_not_called_the_best_of_many():
     text = result.report()
     assert "the only candidate. Its UAR on dev, 72 clips of 6 speakers" in text
     assert "too high" not in text.split("## ")[0]
+    result.data["run"] = {"members": {"m": {"parts": [{"tried": [{}] * 4, "seeds": [{}] * 2}]}}}
+    text = how_chosen(result.data)
+    assert text.startswith("It is the only system, with the best of 5 settings and seeds by UAR on")
+    assert "drawn again" not in text
 
 
 def equal_systems(n_speakers, better=0.0, seed=0):

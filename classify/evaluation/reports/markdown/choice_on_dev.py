@@ -75,6 +75,15 @@ def _among_which(data: Data) -> str:
     speakers = f"{groups} {md(groups_of(data, groups))}"
     best, mean = found.get("best", data["chosen"]), found.get("mean")
     inside = " and ".join(what for what in ("settings", "seeds") if counts[what])
+    biased = (
+        f"Its dev {title} of {value:.3f} is biased upward, since the best of many is partly a "
+        "matter of luck"
+    )
+    if counts["systems"] == 1:
+        return (
+            f"It is the only system, with the best of {counts['all']} {inside} by {title} on dev, "
+            f"{where}. {biased}."
+        )
     if best != data["chosen"]:
         lifts = (
             f"but the {inside} of its members were chosen on the same clips, which lifts it"
@@ -94,12 +103,11 @@ def _among_which(data: Data) -> str:
     if mean not in (None, best):
         leads = (
             f". It is {found['lead']:.3f} ahead of {md(mean)}, the mean of all members with equal "
-            f"weights, which would have been taken up to {found['needed']:.3f}"
+            f"weights; with a lead of {found['needed']:.3f} or less the mean would have been taken"
         )
     text = (
         f"It is the best of {counts['all']} candidates{more} by {title} on dev, {where}{leads}. "
-        f"Its dev {title} of {value:.3f} is biased upward, since the best of many is partly a "
-        "matter of luck"
+        f"{biased}"
     )
     if few:
         return f"{text}. With {speakers} in dev, it cannot be estimated how stable the choice is."

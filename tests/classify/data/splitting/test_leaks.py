@@ -99,6 +99,7 @@ def test_the_same_script_is_a_warning():
     assert any(
         "clips of test have a text that also occurs in train" in warning for warning in warnings
     )
+    assert "text" not in " ".join(splits(script, "speaker", reads_texts=False)[0].warnings)
 
 
 def test_near_duplicates_are_found_across_blocks_and_scales():
@@ -118,7 +119,7 @@ def test_near_duplicates_become_a_warning_that_names_ids(part):
     values = {name: rng.normal(size=(len(part), 8)) for name, part in split.parts.items()}
     values["test"][0] = values[part][3]
     [message] = check_near_duplicates(split.parts, values)
-    assert f"of test nearly identical to a clip of {part}: " in message
+    assert f"of test nearly identical to a clip of {part}, perhaps a copy of it: " in message
     assert f"{split.test.ids[0]} = {split.parts[part].ids[3]} " in message
 
 

@@ -159,6 +159,10 @@ def test_labels_in_capitals_are_near_a_task(tmp_path):
             "sad or glad\\? If they count raters' votes, rename them votes:sad and so on",
         ),
         (
+            {"valence_A": ["1", "2", "3"] * 10, "B valence": ["1", "5", "2"] * 10},
+            "valence_A, B valence: if these are ratings by several people, put their mean into",
+        ),
+        (
             {
                 "Ann": ["sad", "glad"] * 15,
                 "Ben": ["glad", "glad", "sad"] * 10,
