@@ -105,13 +105,14 @@ def divide(ready: Prepared) -> list[Split]:
         The clips cannot be divided so; with file and line.
     """
     recipe = ready.recipe
-    trains = any(entry.head for entry in recipe.members.values())
+    trained = [bool(entry.head) for entry in recipe.members.values()]  # or given: who knows on what
+    reads_texts = any(one.spec.modality == "text" for one in ready.sources.values())
     try:
         return splits(
             ready.labelled,
-            needs_train=trains,
+            needs_train=any(trained),
             digests=ready.recordings,
-            reads_texts=any(one.spec.modality == "text" for one in ready.sources.values()),
+            reads_texts=reads_texts or not all(trained),
             **recipe.split,
         )
     except InputError as error:
