@@ -282,7 +282,7 @@ def max_t_ccc(
         scale = math.sqrt(float((gap**2).mean()))
         if scale > TIE:
             observed[at], drawn[:, at] = abs(own) / scale, np.abs(gap) / scale
-    p, single = p_values(as_extreme(drawn, observed), len(drawn), exact=exact)
+    p, single = p_values(as_extreme(drawn.T, observed), len(drawn), exact=exact)
     return MaxT(p, step_down(single, observed), exact)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from .max_t import (
+    TIE,
     alike,
     as_extreme,
     directions,
@@ -125,9 +126,11 @@ class _Sets:
     ) -> None:
         self.drawn, self.share, self.by_clips = drawn, share, by_clips
         self.moved = signs @ share
-        self.sums = np.einsum("eg,sgp->esp", signs, drawn, optimize=True)
+        # (sets, pairs, exchanges): steps over the exchanges are over neighbours in memory
+        sums = np.einsum("eg,sgp->esp", signs, drawn, optimize=True)
+        self.sums = np.ascontiguousarray(np.moveaxis(sums, 0, -1))
         self.directions, length = directions(drawn)
-        self.statistics = np.abs(self.sums) / np.where(length > 0, length, np.inf)
+        self.statistics = np.abs(self.sums) / np.where(length > 0, length, np.inf)[..., None]
 
 
 class _World:
@@ -137,10 +140,11 @@ class _World:
         own = turn != 0  # the pairs that the better system is in: 1 as the first, -1 as the second
         self.turn, self.less, self.pairs = turn[own], less[own], len(own)
         self.share, self.moved = sets.share, sets.moved
-        self.drawn, self.sums = sets.drawn[..., own], sets.sums[..., own]
+        self.drawn = sets.drawn[..., own]
+        self.sums = sets.sums.compress(own, axis=1)  # contiguous, which sums[:, own] is not
         self.by_clips = sets.by_clips if sets.by_clips is None else sets.by_clips[:, own]
-        # the other pairs stay as they are: (exchanges, sets) and (sets, groups, pairs)
-        self.rest = sets.statistics[..., ~own].max(axis=2, initial=0.0)
+        # the other pairs stay as they are: (sets, exchanges) and (sets, groups, pairs)
+        self.rest = sets.statistics[:, ~own].max(axis=1, initial=0.0)
         others = sets.directions[..., ~own]
         self.differing = own.sum() + others.any(axis=(0, 1)).sum()
         self.others = fewer_columns(others)
@@ -156,11 +160,16 @@ class _World:
         shifted = self.drawn * factor + self.share[:, None] * gap
         length = np.sqrt((shifted**2).sum(axis=1))  # (sets, pairs)
         observed = np.abs(shifted.sum(axis=1)) / length
-        drawn = np.abs(self.sums * factor + self.moved[:, None, None] * gap) / length
-        alone = as_extreme(drawn, observed)[0]
-        family = as_extreme(np.maximum(drawn, self.rest[:, :, None]), observed)[1]
+        drawn = self.sums * factor[:, None]
+        drawn += self.moved * gap[:, None]
+        np.abs(drawn, out=drawn)
+        drawn /= length[..., None]
+        alone = (drawn >= (observed - TIE)[..., None]).sum(axis=-1)
+        np.maximum(drawn, self.rest[:, None], out=drawn)
+        family = as_extreme(drawn, observed)[1]
         # as if all exchanges had been drawn, or the one that changes nothing was among them
-        p, single = np.maximum(1, alone) / len(drawn), np.maximum(1, family) / len(drawn)
+        number = len(self.moved)
+        p, single = np.maximum(1, alone) / number, np.maximum(1, family) / number
         corrected = step_down(single, observed)
         least = unseen_speaker(shifted, self.share, self.by_clips)
         more = np.minimum(corrected / p * self.comparisons(shifted)[:, None], self.pairs)

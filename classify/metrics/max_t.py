@@ -117,7 +117,7 @@ def max_t(
     block = max(1, 4_000_000 // max(1, differences.shape[1]))
     for start in range(0, len(signs), block):
         drawn = statistics(signs[start : start + block] @ differences, differences)
-        counts += as_extreme(drawn, observed)
+        counts += as_extreme(drawn.T, observed)
     p, single = p_values(counts, len(signs), exact=exact)
     corrected = step_down(single, observed)
     found = MaxT(p, corrected, exact)
@@ -141,7 +141,7 @@ def as_extreme(drawn: np.ndarray, observed: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     drawn
-        Statistics of each exchange, `(exchanges, ..., pairs)`.
+        Statistics of each exchange, `(..., pairs, exchanges)`.
     observed
         `(..., pairs)`.
 
@@ -152,11 +152,16 @@ def as_extreme(drawn: np.ndarray, observed: np.ndarray) -> np.ndarray:
         and of those with a smaller statistic, is as extreme.
     """
     order = np.argsort(observed, axis=-1, kind="stable")  # smallest first
-    least = np.take_along_axis(observed, order, axis=-1) - TIE
-    largest = np.maximum.accumulate(np.take_along_axis(drawn, order[None], axis=-1), axis=-1)
+    least = observed - TIE
+    rows = drawn.reshape(-1, drawn.shape[-1])  # whole rows are moved: many times faster
+    first = np.arange(0, len(rows), observed.shape[-1]).reshape(*observed.shape[:-1], 1)
+    largest = rows[first + order]
+    for rank in range(1, observed.shape[-1]):
+        np.maximum(largest[..., rank, :], largest[..., rank - 1, :], out=largest[..., rank, :])
     counts = np.empty((2, *observed.shape))
-    counts[0] = (drawn >= observed - TIE).sum(axis=0)
-    np.put_along_axis(counts[1], order, (largest >= least).sum(axis=0), axis=-1)
+    counts[0] = (drawn >= least[..., None]).sum(axis=-1)
+    least = np.take_along_axis(least, order, axis=-1)
+    np.put_along_axis(counts[1], order, (largest >= least[..., None]).sum(axis=-1), axis=-1)
     return counts
 
 

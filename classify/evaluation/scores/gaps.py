@@ -142,7 +142,7 @@ def _dealt_again(
     for start in range(0, n_deals, block):
         deals = rng.permuted(np.tile(np.arange(n_groups), (min(block, n_deals - start), 1)), axis=1)
         drawn = _studentised(counts, owners[tested][:, deals].transpose(1, 0, 2))
-        larger += as_extreme(drawn, observed)[1]
+        larger += as_extreme(drawn.T, observed)[1]
     return step_down((1 + larger) / (1 + n_deals), observed)
 
 
