@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from affekt.machine import few_threads
 
+from ...cache.errors import InputError, counted, listed
 from ...cache.manifest.manifest import check_manifest
 from ..data.splitting.leaks import refuse_leaks
 from ..heads.registry import naming_own_head
@@ -45,6 +46,8 @@ def fit_models(
             check_manifest(part, name)
     train, dropped = first._labelled(train)
     dev = first._labelled(dev)[0] if dev is not None and len(dev) else None
+    if dev is not None and not allowed.get("allow_duplicates"):
+        _refuse_learnt(train, dev)
     if test is not None:
         parts = {"train": train, "test": test} | ({"dev": dev} if dev is not None else {})
         spaces = [one.space for one in first.features]
@@ -85,6 +88,22 @@ def fit_models(
             "random_state": model.random_state,
             "versions": versions(),
         }
+
+
+def _refuse_learnt(train: Manifest, dev: Manifest) -> None:
+    """Refuse clips of train in dev: a head that stops early would watch what it learns."""
+    at = {name: row for row, name in enumerate(dev.ids)} if train.root == dev.root else {}
+    both = [
+        name
+        for row, name in enumerate(train.ids)
+        if name in at and all(train[one][row] == dev[one][at[name]] for one in ("path", "text"))
+    ]
+    if both:
+        raise InputError(
+            f"{counted(len(both), 'clip')} in both train and dev: {listed(both)}. A head stops "
+            "where dev is best, so dev has to hold other clips: leave it out, or allow it "
+            "explicitly: allow_duplicates=True"
+        )
 
 
 def train_at_once(models: Sequence[Any]) -> bool:

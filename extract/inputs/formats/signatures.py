@@ -87,7 +87,7 @@ _OTHER: tuple[tuple[bytes, str], ...] = (
     (rb"MThd", "a MIDI file, which holds notes and no sound"),
     (rb"%PDF", "a PDF document"),
     (rb"\x89PNG|\xff\xd8\xff|GIF8", "an image"),
-    (rb"\x93NUMPY", "a NumPy array: soundfile.write(FILE.wav, SAMPLES, RATE) makes a recording of it"),
+    (rb"\x93NUMPY", "a NumPy array: soundfile.write(FILE, SAMPLES, RATE) makes a WAV file"),
     (rb"\x89HDF", "an HDF5 file"),
     (rb"PAR1", "a Parquet table: give it as the manifest"),
     (rb"SQLite format 3", "an SQLite database"),

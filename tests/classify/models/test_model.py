@@ -179,6 +179,18 @@ def test_H02_a_speaker_of_test_in_train_is_refused(space, part):
     model.fit(part.train, part.dev, test=part.test)
 
 
+def test_H02_a_clip_of_train_in_dev_is_refused(space, part):
+    model = Model(LogisticHead(), VALENCE, space.features(layers=0))
+    some = part.train[:2]
+    with pytest.raises(InputError, match=r"2 clips in both train and dev: c\d+, c\d+\. .*leave it"):
+        model.fit(part.train, some)
+    assert model.fit(part.train, some, allow_duplicates=True).record["dev"]["clips"] == 2
+    others = Manifest.from_rows(  # of another table with the same ids
+        {"id": clip.id, "text": f"sentence {i}", "label": "joy"} for i, clip in enumerate(some, 1)
+    )
+    model.fit(part.train, others)
+
+
 def test_missing_rows_are_named(model, clips):
     rows = [{"id": "new", "text": "never seen"}]
     with pytest.raises(MissingError) as error:
