@@ -220,15 +220,16 @@ def as_number(value: Any) -> str:
 
     Examples
     --------
-    >>> as_number("0,01"), as_number("30%"), as_number("many"), as_number(-1)
-    ('; write 0.01 without quotation marks', '; write 0.3 without quotation marks', '', '')
+    >>> as_number("0,01"), as_number("30%"), as_number("5"), as_number("many"), as_number(-1)
+    ('; write 0.01', '; write 0.3', '; write 5 without quotation marks', '', '')
     """
     text = value.replace(",", ".") if isinstance(value, str) else ""
     try:
         number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         return ""
-    return f"; write {number:.10g} without quotation marks" if math.isfinite(number) else ""
+    quoted = "" if text != value or "%" in text else " without quotation marks"
+    return f"; write {number:.10g}{quoted}" if math.isfinite(number) else ""
 
 
 def expected_one_of(value: object, choices: Iterable[str | bool | None]) -> str:

@@ -30,6 +30,7 @@ from .analyses.all import extras
 from .compare_numbers import compare_numbers
 from .compare_options import CompareOptions
 from .comparison import Comparison
+from .dev_test_overlap import LEARN_SHARES, rarer_on_dev
 from .joining import Joined, assemble, best_on_dev, chosen_apart, each_group, mean_of_all
 from .scores import scoring
 from .scores.dev_choice import choice, choice_saw_test
@@ -346,6 +347,9 @@ def _warnings(
         )
     if tuning is not None:
         found += tuning.warnings
+        learnt = {joined.options.calibrate, joined.options.calibrate_fused}
+        if (learnt | {item.strategy for item in combined.values()}) & LEARN_SHARES:
+            found += rarer_on_dev(tuning.clips, test.clips)
         if left := [name for name, item in combined.items() if "not_eligible" in item.learnt]:
             found.append(f"{', '.join(left)} could not be chosen: {ONE_GROUP}")
     return [*found, *split_warnings(joined.folds)]

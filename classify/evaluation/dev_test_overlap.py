@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,36 @@ if TYPE_CHECKING:
     from ...cache.manifest import Manifest
 
 MOST_TEXTS = 0.05
+
+
+LEARN_SHARES = {"vector", "isotonic", "stacking"}  # rules that learn how frequent labels are
+RARER = 4  # times as rare on dev as on test, with at least five clips to be expected
+
+
+def rarer_on_dev(dev: Manifest, test: Manifest) -> list[str]:
+    """Warn of labels that dev has, and far less often than test: what is learnt there misleads.
+
+    Examples
+    --------
+    >>> from affekt.cache import Manifest
+    >>> labels = {"dev": "x" * 19 + "y", "test": "x" * 10 + "y" * 10}
+    >>> dev, test = (
+    ...     Manifest.from_rows([{"text": "-", "label": label} for label in labels[part]])
+    ...     for part in ("dev", "test")
+    ... )
+    >>> rarer_on_dev(dev, test)[0][:39]
+    'y is 1 of 20 dev clips and 10 of 20 tes'
+    """
+    here, there = Counter(dev["label"]), Counter(test["label"])
+    return [
+        Finding(
+            f"{label} is {here[label]} of {len(dev)} dev clips and {count} of {len(test)} test "
+            "clips: calibration and stacking learn on dev that it is rare, and hardly predict it",
+            Kind.LABELS,
+        )
+        for label, count in sorted(there.items())
+        if 0 < RARER * here[label] < (expected := count * len(dev) / len(test)) and expected >= 5
+    ]
 
 
 def check_apart(dev: Manifest, test: Manifest) -> list[str]:

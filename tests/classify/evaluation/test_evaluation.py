@@ -158,6 +158,26 @@ def test_calibration_leaves_a_class_that_dev_lacks_and_trusts_small_dev_little(n
     assert 0.25 <= CALIBRATORS["temperature"]().fit(few, names[:20]).temperature_ <= 4
 
 
+@pytest.mark.parametrize(
+    ("strategy", "calibrate", "few", "warned"),
+    [("stacking", None, 1, True), ("mean", "vector", 1, True), ("mean", "temperature", 1, False),
+     ("stacking", None, 9, False)],
+)  # fmt: skip
+def test_a_label_that_is_rare_on_dev_only_is_named(strategy, calibrate, few, warned):
+    table, proba = corpus(6)
+    dev_table, dev = corpus(6, prefix="d")
+    rare = [name for name, label in zip(dev_table.ids, dev_table["label"], strict=True)
+            if label == "c"][few:]  # fmt: skip
+    kept = [name for name in dev_table.ids if name not in rare]
+    warnings = compare(
+        proba, table, Task.from_labels(LABELS), strategies=[strategy], calibrate=calibrate,
+        dev={n: p.select(kept) for n, p in dev.items()}, dev_truth=dev_table.select(kept),
+        n_resamples=20,
+    ).data["warnings"]  # fmt: skip
+    named = [text for text in warnings if text.startswith(f"c is 1 of {len(kept)} dev clips and")]
+    assert bool(named) == warned
+
+
 def test_dev_and_test_must_be_apart():
     table, proba = corpus(6)
     task = Task.from_labels(LABELS)

@@ -171,8 +171,10 @@ def test_octal_and_sexagesimal_numbers_are_texts(tmp_path):
     assert top.plain() == {"a": "0400", "b": "4:16", "c": [0, 0.5, 10, -3, 16], "d": "1:30.5"}
     with pytest.raises(InputError, match="dim is '0400'; expected a whole number"):
         top["a"].number("dim", whole=True)
-    with pytest.raises(InputError, match=r"x is '0,3%'; expected a number; write 0\.003 without"):
+    with pytest.raises(InputError, match=r"x is '0,3%'; expected a number; write 0\.003$"):
         read_yaml(write(tmp_path, "x: 0,3%\n"))["x"].number("x")
+    with pytest.raises(InputError, match=r"x is '3'; expected a number; write 3 without quot"):
+        read_yaml(write(tmp_path, "x: '3'\n"))["x"].number("x")
     with pytest.raises(InputError, match=r"x is 1000\d+\.\.\.; expected at most 9007199254740992"):
         read_yaml(write(tmp_path, f"x: 1{'0' * 400}\n"))["x"].number("x")
 
