@@ -181,7 +181,7 @@ class Manifest:
             return np.broadcast_to(np.array("", dtype=object), len(self))
         raise InputError(
             f"{self.source} has no column {name!r}; it has {', '.join(self.columns)}."
-            + nearest(name, (*self.columns, *COLUMNS))
+            + nearest(name, {*self.columns, *COLUMNS}.difference(TIMES))
         )
 
     def column(self, name: str) -> np.ndarray:

@@ -251,7 +251,7 @@ def _compare(
         folds = read_split_file(split, clips.ids)
         clips = with_parts(clips, folds)
         where, dev_where = (*where, "split=test"), (*dev_where, "split=dev")
-    test = _where(clips, where)
+    test, members = _where(clips, where, members)
     left = ""
     if common:
         members, test, left = in_common(members, test)
@@ -268,8 +268,8 @@ def _compare(
     if dev:
         if not dev_where:
             raise InputError("--dev needs --dev-where COLUMN=VALUE or --split to know its clips")
-        settings["dev"] = match_case(_members(dev, names, given), task_.labels, given, to_stderr)
-        settings["dev_truth"] = _where(clips, dev_where)
+        settings["dev_truth"], tuning = _where(clips, dev_where, _members(dev, names, given))
+        settings["dev"] = match_case(tuning, task_.labels, given, to_stderr)
     named: Any = tuple(s for s in strategies.split(",") if s and s != "none")
     try:
         how = CompareOptions(
@@ -360,8 +360,9 @@ def _members(
     return found
 
 
-def _where(clips: Manifest, conditions: Sequence[str]) -> Manifest:
-    """Select clips; several values of one column are alternatives."""
+def _where(clips: Manifest, conditions: Sequence[str], members: Mapping[str, Any]) -> Any:
+    """Select clips and the rows of members; several values of one column are alternatives."""
+    given = clips
     wanted: dict[str, list[str]] = {}
     for text in conditions:
         [(column, value)] = named_values("--where", [text]).items()
@@ -371,7 +372,8 @@ def _where(clips: Manifest, conditions: Sequence[str]) -> Manifest:
             if allowed_values(column, value).isdisjoint(clips[column]):
                 raise InputError(f"{clips.source}: no clip has {column} {value!r}")
         clips = clips.where(**{column: values})
-    return clips
+    others = set(given.ids).difference(clips.ids)
+    return clips, {n: m.select([i for i in m.ids if i not in others]) for n, m in members.items()}
 
 
 def _splits(clips: Manifest, folds: Mapping[str, Mapping[str, str]]) -> Any:

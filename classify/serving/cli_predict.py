@@ -193,8 +193,10 @@ def _check_options(options: Mapping[str, Any]) -> None:
             f"--damage {options['damage']} is not a rule of the model's encoder, so its rows are"
             " not kept: leave --cache out"
         )
-    if output is not None and output.suffix not in (".csv", ".jsonl"):
-        raise InputError(f"-o {output}: expected a name that ends in .csv or .jsonl")
+    if output is not None:
+        from .output import check_form
+
+        check_form("-o", output)
     if options["figure"] is not None:
         from .drawing import check_figure
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...cache.errors import listed, one_line
+from ...cache.errors import InputError, listed, one_line
 from ...cache.files.atomic_writes import written
 from ...cache.files.reading import parse_json
 from ..data.escape import cell
@@ -105,6 +105,12 @@ def write_output(
     else:
         predictions.write(path)
     to_stderr(f"{len(rows)} {'predictions' if windows is None else 'windows'}: {path}")
+
+
+def check_form(option: str, path: Path) -> None:
+    """Raise unless the name of a file says that `write_output` can write it."""
+    if path.suffix not in (".csv", ".jsonl"):
+        raise InputError(f"{option} {path}: expected a name that ends in .csv or .jsonl")
 
 
 def is_output(head: bytes) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from scipy.special import betaincinv
 
-from ....cache.errors import InputError
+from ....cache.errors import InputError, check_number
 from ...metrics.mcnemar_and_holm import fewest_apart, mcnemar_range
 from .verdicts import verdict_of_counts
 
@@ -51,6 +51,7 @@ def compare_counts(counts: Mapping[str, int], n: int) -> dict[str, Any]:
     >>> found["pairs"][0]["sentence"]
     'mean and MarIA: no difference can be shown: 225 vs 224 of 300, p = 1.0'
     """
+    check_number("the number of clips (--of)", n, 1, whole=True)
     for name, right in counts.items():
         if not 0 <= right <= n:
             raise InputError(

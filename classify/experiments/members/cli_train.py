@@ -94,12 +94,13 @@ def train(
     one model for each; what is saved was then trained on all clips.
     """
     from ...models.folders.model_folder import check_target
-    from ...serving.output import is_output
+    from ...serving.output import as_rows, check_form, is_output, write_output
     from .train import fold_table, train_model
 
     check_target(output, "-o")
     check_numbers(options)
     if pred is not None:
+        check_form("--pred", pred)
         check_output("--pred", pred, [manifest, task], is_output)
         if pred.absolute().is_relative_to(output.absolute()):
             raise InputError(f"--pred {pred} is inside the model's folder {output}")
@@ -117,7 +118,7 @@ def train(
     )
     model.save_pretrained(output)
     if pred is not None:
-        record["test"].write(pred)
+        write_output(pred, record["test"], as_rows(record["test"], None, {}))
     summary = {key: value for key, value in record.items() if key not in ("test", "fit")}
     key = model.task.measure
     name = key.upper()

@@ -242,6 +242,7 @@ def test_answers_without_probabilities_or_for_some_clips_only(folder):
             "no clip has speaker 'nobody'",
         ),
         (["--counts", "a=1", "--counts", "b=2"], "--of"),
+        (["--counts", "a=0", "--counts", "b=0", "--of", "0"], "(--of) is 0; expected a whole"),
         (["--counts", "a=1", "--counts", "a=2", "--of", "3"], "each name once"),
         (["--counts", "a=x", "--counts", "b=2", "--of", "3"], "expected a number"),
         (["{f}/speech/pred.csv", "{f}/speech/pred.csv", "--truth", "{f}/clips.csv"], "two members"),
@@ -289,6 +290,10 @@ def test_two_values_of_one_column_are_alternatives(folder):
     where = [text for name in speakers for text in ("--where", f"speaker={name}")]
     shown = call(folder / "speech" / "pred.csv", *options, *where)
     assert f"{len(test)} test clips, {len(speakers)} speakers" in shown
+    # of a file that holds more clips, those that are asked for
+    one = call(folder / "speech" / "pred.csv", *options, "--where", f"speaker={speakers[0]}")
+    count = sum(rows.select(test)["speaker"] == speakers[0])
+    assert f"{count} test clips, 1 speaker" in one
     said = call(folder / "speech" / "pred.csv", *options, "--where", "self=1", code=2)
     assert "no column 'self'" in said
     for option in ("--group", "--by"):

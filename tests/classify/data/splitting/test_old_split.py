@@ -163,6 +163,12 @@ def test_train_scores_every_fold_and_keeps_a_model_of_all_clips(tmp_path):
     record = json.loads(found.stdout)
     assert [one["fold"] for one in record["folds"]] == [f"fold {n}" for n in range(1, 6)]
     guessed = Predictions.read(tmp_path / "pred.csv")
+    lines = ["-o", str(tmp_path / "m2"), "--pred", str(tmp_path / "pred.jsonl")]
+    assert done("train", *options, *lines, "--split", "group-kfold").exit_code == 0
+    assert (tmp_path / "pred.jsonl").read_text()[:7] == '{"id": '
+    assert Predictions.read(tmp_path / "pred.jsonl", guessed.labels) == guessed
+    with pytest.raises(InputError, match=r"--pred .*: expected a name that ends in \.csv or"):
+        done("train", *options, *lines[:3], str(tmp_path / "pred.xlsx"))
     truth = {row["id"]: row["label"] for row in rows}
     assert sorted(guessed.ids) == sorted(truth)
 
