@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...cache.errors import counted
 from ...cache.files.reading import file_sha256
 from ..data.splitting.findings import Kind, split_warnings
 from ..data.splitting.split_file import write_split
@@ -318,7 +319,7 @@ class _Work:
         if count == 1 and (workers is None or not due):
             return
         where = f"{count} processes" if workers is None else workers.name
-        self.progress(f"training {len(due)} members in {where}")
+        self.progress(f"training {counted(len(due), 'member')} in {where}")
         with workers or SideBySide(count) as pool:
             longest = sorted(range(len(due)), key=lambda at: -sum(rows[at]))
             pool.run([partial(self._train, due[at], pool) for at in longest])

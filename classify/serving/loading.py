@@ -20,7 +20,7 @@ from ..models.folders.run_folder import (
     readable_name,
 )
 from ..models.model import Model
-from ..models.new_clips.predict_methods import Predicts
+from ..models.new_clips.predict_methods import Predicts, folders
 from ..models.new_clips.system import System
 from ..models.published import published
 
@@ -50,7 +50,7 @@ def load_model(
         A member or ensemble of the run; the one that dev chose by default.
     revision : str, optional
         Commit, tag or branch on the Hub.
-    encoders : list of path
+    encoders : path or list of path
         Folders of encoders, where those that are remembered have moved.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` ...
@@ -70,6 +70,7 @@ def load_model(
     >>> with load_model("out") as predictor:  # doctest: +SKIP
     ...     predictor.predict("clip.wav").label
     """
+    encoders = folders(encoders)
     if system is not None or is_run(place):
         for name, value in (("cache", cache), ("revision", revision)):
             if value is not None:
@@ -79,7 +80,7 @@ def load_model(
         model = found.model
     else:
         model = Model.from_pretrained(str(place), cache, revision=revision)
-    model.encoders, model.device = tuple(encoders), device
+    model.encoders, model.device = encoders, device
     return model
 
 
@@ -194,7 +195,7 @@ class Predictor(Predicts):
         device: str = "auto",
     ) -> None:
         self.system = system
-        self.encoders = tuple(encoders)
+        self.encoders = folders(encoders)
         self.device = device
         self._opened = system.opened
 

@@ -151,10 +151,12 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
         raise InputError('"" names no model folder')
     folder = _standing(Path(at_home(folder)))
     if not folder.is_dir():
-        what = "it is a file" if folder.exists() else "nothing is there"
+        is_file = folder.exists()
+        what = "it is a file" if is_file else "nothing is there"
         raise InputError(
             f"{folder} is not a model folder: {what}; expected a folder with {CONFIG} and "
-            f"{WEIGHTS}, the folder of a run, or a Hub id owner/name.{nearest_beside(folder)}"
+            f"{WEIGHTS}, the folder of a run, or a Hub id owner/name."
+            + ("" if is_file else nearest_beside(folder))
         )
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():

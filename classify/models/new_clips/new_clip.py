@@ -107,7 +107,9 @@ def is_audio(value: Any) -> bool:
     >>> is_audio(b"RIFF"), is_audio(np.zeros(3)), is_audio([0.0]), is_audio(42)
     (True, True, False, False)
     """
-    if isinstance(value, Path | bytes | bytearray | memoryview | np.ndarray):
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind not in "OUS"  # not a list of paths or of waveforms
+    if isinstance(value, Path | bytes | bytearray | memoryview):
         return True
     return hasattr(value, "read") or (hasattr(value, "detach") and hasattr(value, "numpy"))
 

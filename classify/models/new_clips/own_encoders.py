@@ -248,8 +248,8 @@ def find_encoder(
     if noted is not None and (noted.is_dir() or not errors):
         if not noted.is_dir():
             raise InputError(
-                f"the model needs the encoder {name!r}, which was the folder {noted}; it no "
-                "longer exists: give the folder with --encoder FOLDER (encoders=)"
+                f"the model needs the encoder {name!r} and looks for it at {noted}, where no "
+                "folder is: give the folder with --encoder FOLDER (encoders=)"
             )
         try:
             return open_encoder(spec, noted, device=device)

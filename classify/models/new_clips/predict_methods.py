@@ -24,6 +24,11 @@ log = logging.getLogger(__name__)
 KNOWN = "clips, cache, text, texts, sampling_rate, root, encoders, device"
 
 
+def folders(given: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[Any, ...]:
+    """Return the folders of encoders that were given, also where it is one without a list."""
+    return (given,) if isinstance(given, str | os.PathLike) else tuple(given)
+
+
 class Predicts:
     """`predict`, `answer` and `close`, for anything that can act as a `System`.
 
@@ -149,7 +154,7 @@ class Predicts:
         given = read_given(clips, text=text, texts=texts, sampling_rate=sampling_rate, root=root)
         system = self._as_system()
         options: dict[str, Any] = {
-            "encoders": tuple(encoders) or self.encoders,
+            "encoders": folders(encoders) or self.encoders,
             "device": device or self.device,
         }
         if cache is not None:

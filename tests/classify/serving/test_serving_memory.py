@@ -149,6 +149,15 @@ def test_other_types_are_refused_by_name(given, said):
     assert said in str(error.value)
 
 
+def test_an_array_or_a_series_of_paths_is_a_list_of_them(models, clips, part):
+    pandas = pytest.importorskip("pandas")
+    paths = [str(clips.file(clips.ids.index(name))) for name in part.test.ids[:2]]
+    with models["logistic"] as model:
+        wanted = model.predict(paths)
+        for given in (np.array(paths), np.array(paths, dtype=object), pandas.Series(paths)):
+            assert model.predict(given) == wanted
+
+
 def test_a_segment_is_that_of_a_manifest(models, clips, corpus, spaces):
     segment = Manifest.from_rows(
         [{"id": "s", "path": clips["path"][0], "start": 0.1, "end": 0.6}], root=corpus

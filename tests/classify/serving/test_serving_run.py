@@ -194,9 +194,9 @@ def test_the_encoders_folder_is_remembered(corpus, clips, tmp_path):
     assert open_system(model).name == "fine-tuned"
     place.rename(moved / "gone")
     with load_model(moved / "split", system="fine-tuned") as predictor:
-        with pytest.raises(InputError, match=r"which was the folder .*checkpoint-500; .*--encoder"):
+        with pytest.raises(InputError, match=r"looks for it at .*checkpoint-500, .*--encoder"):
             predictor.predict(text="what a day")
-        again = predictor.predict(text="what a day", encoders=[moved / "gone"])
+        again = predictor.predict(text="what a day", encoders=moved / "gone")
         np.testing.assert_array_equal(again.proba, wanted.proba)
     shutil.copytree(moved / "gone", place)
     config = json.loads((place / "config.json").read_text(encoding="utf-8"))
