@@ -47,9 +47,13 @@ def offences(text: str) -> list[str]:
         elif isinstance(node, ast.ImportFrom):
             names = [node.module or "", *(alias.name for alias in node.names)]
         if isinstance(node, ast.Call):
-            said = ast.unparse(node.func)
-            options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-            last = said.rsplit(".", 1)[-1]
+            last = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            said = ast.unparse(node.func) if last == "load" else last
+            options = {
+                keyword.arg: ast.unparse(keyword.value)
+                for keyword in node.keywords
+                if keyword.arg in ("weights_only", "allow_pickle")
+            }
             loads = last == "load" and said.split(".")[0] in ("joblib", *UNPICKLERS)
             torch_load = said == "torch.load" and options.get("weights_only") != "True"
             numpy_load = options.get("allow_pickle", "False") != "False"
@@ -65,16 +69,16 @@ def offences(text: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_source_file_unpickles(path):
-    if path.name != GUARDED:
-        assert not offences(path.read_text(encoding="utf-8"))
+def test_no_source_file_unpickles():
+    for path in FILES:
+        if path.name != GUARDED:
+            assert not offences(path.read_text(encoding="utf-8")), path
 
 
 def test_the_guarded_file_is_a_program_of_its_own():
     """It is there, it is the one that imports pickle, and it knows nothing of affekt."""
     text = next((ROOT / "classify").rglob(GUARDED)).read_text(encoding="utf-8")
-    assert [line for line in offences(text) if "import" in line] == ["line 17: import pickle"]
+    assert offences(text) == ["line 17: import pickle"]
     assert "affekt" not in [name.split(".")[0] for name in _imported(text)]
     assert not any(isinstance(n, ast.ImportFrom) and n.level for n in ast.walk(ast.parse(text)))
 
@@ -90,6 +94,7 @@ def test_the_guarded_file_is_a_program_of_its_own():
         "np.load('a', allow_pickle=True)",
         "pd.read_pickle('a')",
         "importlib.import_module('pickle')",
+        "shelve.open('a'); pickle.load(file)",
         "from .pickled_scaler import Scaler",
     ],
 )
