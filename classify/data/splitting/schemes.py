@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 
-from ....cache.errors import InputError, listed, nearest, one_of
+from ....cache.errors import InputError, as_number, counted, listed, nearest, one_of
 from ....cache.manifest.manifest import check_manifest
 from . import leaks
 from .findings import Finding, Kind
@@ -124,14 +125,14 @@ def splits(
     """
     check_manifest(clips)
     one_of(scheme, SCHEMES, "split scheme")
-    for name, value, fits, expected in (
-        ("test_size", test_size, 0 < test_size < 1, "a share between 0 and 1"),
-        ("dev_size", dev_size, 0 <= dev_size < 1, "a share from 0 to below 1"),
-        ("n_splits", n_splits, n_splits >= 2, "at least 2 folds"),
-        ("repeats", repeats, repeats >= 1, "at least 1 repeat"),
+    for name, value, kind, fits, expected in (
+        ("test_size", test_size, Real, lambda n: 0 < n < 1, "a share between 0 and 1"),
+        ("dev_size", dev_size, Real, lambda n: 0 <= n < 1, "a share from 0 to below 1"),
+        ("n_splits", n_splits, Integral, lambda n: n >= 2, "at least 2 folds"),
+        ("repeats", repeats, Integral, lambda n: n >= 1, "at least 1 repeat"),
     ):
-        if not fits:
-            raise InputError(f"{name}={value}; expected {expected}")
+        if not isinstance(value, kind) or not fits(value):
+            raise InputError(f"{name}={value!r}; expected {expected}{as_number(value)}")
     if task is not None:
         clips, _ = task.select(clips)
     if scheme == "group-kfold" and n_splits > max(len(clips), 2):
@@ -306,10 +307,9 @@ def _few_speakers(tested: np.ndarray) -> list[str]:
     found = sorted(set(tested))
     if len(found) > FEW:
         return []
-    return [
-        f"test has {len(found)} speakers ({listed(found)}): too few for an interval or a test; "
-        "scheme: group-kfold tests every speaker once"
-    ]
+    has = f"test has {counted(len(found), 'speaker')} ({listed(found)})"
+    scheme = "scheme: group-kfold tests every speaker once"
+    return [f"{has}: too few for an interval or a test; {scheme}"]
 
 
 def _strata(clips: Manifest) -> np.ndarray:

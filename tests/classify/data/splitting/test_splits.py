@@ -139,6 +139,9 @@ def test_column_without_dev_takes_some_of_train():
         ({"scheme": "column", "column": "langage"}, "Did you mean 'language'"),
         ({"scheme": "group-kfold", "group": "room"}, "no column 'room'"),
         ({"test_size": 1.2}, "test_size=1.2; expected a share"),
+        ({"test_size": "20%"}, r"test_size='20%'; expected a share.*; write 0\.2$"),
+        ({"dev_size": None}, "dev_size=None; expected a share"),
+        ({"n_splits": 2.5}, r"n_splits=2\.5; expected at least 2 folds"),
         ({"test_size": 0.7, "dev_size": 0.4}, "leave something for train"),
     ],
 )
