@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
 
-from ..errors import InputError
+from ..errors import InputError, nearest_beside
 from ..files.home_folder import at_home
 
 MAKERS = (
@@ -32,6 +32,16 @@ def path_of(given: object) -> Path:
     if not isinstance(given, (str, os.PathLike)):
         raise InputError(f"path is of type {type(given).__name__}, expected a path; {MAKERS}")
     return Path(at_home(given))
+
+
+def corpus_folder(given: object, needs: str = "") -> Path:
+    """Return a folder that a caller gives; it has to be there, and the file that it needs."""
+    folder = path_of(given)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder.{nearest_beside(folder)}")
+    if needs and not (folder / needs).is_file():
+        raise InputError(f"{folder} has no file {needs}")
+    return folder
 
 
 def check_written(

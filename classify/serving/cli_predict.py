@@ -133,7 +133,8 @@ def predict(
     named = name_clips(inputs, text=text, root=root)
     clips, unread = named.clips, named.failed
     clips = _with_speakers(clips, chosen, speaker, one_speaker)
-    _check_places(output, figure, inputs, clips)
+    own = map(str, Path(model).glob("members/*/*.csv"))  # of the run that predicts
+    _check_places(output, figure, [*inputs, *own], clips)
     if output is not None and output.suffix != ".jsonl":
         check_columns(chosen.nothing().labels, output)
     if cache is not None and not cache.is_file():  # a packed one is a file

@@ -14,6 +14,7 @@ from typing import Any
 from ...errors import InputError, listed, nearest, shaped
 from ...files.reading import refuse_hollow
 from ..manifest import Manifest
+from ..paths import corpus_folder
 from ..tables import read_table
 from .parts import PARTS
 
@@ -47,7 +48,7 @@ def read_audformat_folder(
         No such table, several without a name, tables that contradict each other, or a header that
         is not of audformat.
     """
-    folder = Path(folder)
+    folder = corpus_folder(folder, "db.yaml")
     header = _header(folder / "db.yaml")
     names = _chosen(folder, header, [table] if isinstance(table, str) else list(table or ()))
     rows: dict[tuple[str, ...], dict[str, str]] = {}

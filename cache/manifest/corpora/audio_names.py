@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ...errors import InputError, listed, one_of
 from ..manifest import Manifest
+from ..paths import corpus_folder
 
 AUDIO = (
     ".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf",
@@ -127,7 +128,7 @@ def audio_files(folder: str | os.PathLike) -> tuple[list[str], list[str]]:
 
     What an operating system leaves (``._*``, ``.DS_Store``, ``__MACOSX``) is not mentioned.
     """
-    folder, audio, others = Path(folder), [], []
+    folder, audio, others = corpus_folder(folder), [], []
     for here, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
         for name in sorted(n for n in names if not n.startswith(".")):

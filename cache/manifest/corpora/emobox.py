@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 from ...errors import InputError, listed, nearest
 from ...files.reading import read_object
 from ..manifest import Manifest
+from ..paths import corpus_folder
 from ..tables import read_table
 from .parts import PARTS
 
@@ -32,10 +32,11 @@ def read_emobox(
     Returns
     -------
     Manifest
-        ``split`` from the file, ``label`` through the label map (case ignored), and the label as
+        ``split`` from the file, ``label`` through the label map (case is ignored where
+        it does not tell two apart), and the label as
         it is written in ``emo``.
     """
-    folder = Path(folder)
+    folder = corpus_folder(folder)
     files, beside = {}, []
     for path in sorted((folder / f"fold_{fold}").glob("*.jsonl")):
         if part := re.search(r"_(train|valid|val|dev|test)_fold_\d+$", path.stem):
@@ -64,6 +65,7 @@ def read_emobox(
             emotion = row.get("emo") or row.get("label")
             if not audio or not emotion:
                 raise InputError(f"{table.place(i)}: {sorted(row)}; expected key, wav and emo")
+            label = (labels or {}).get(emotion) or known.get(emotion.casefold(), emotion)
             if labels is not None and emotion.casefold() not in known:
                 raise InputError(
                     f"{table.place(i)}: label {emotion!r} is not in {label_map} "
@@ -75,7 +77,7 @@ def read_emobox(
                     "path": audio,
                     "start": row.get("start_time"),
                     "end": row.get("end_time"),
-                    "label": known[emotion.casefold()] if labels is not None else emotion,
+                    "label": label,
                     "speaker": row.get("speaker"),
                     "split": split,
                     "dataset": row.get("dataset") or folder.name,

@@ -11,6 +11,7 @@ from typing import Any
 
 from ...errors import InputError
 from ..manifest import Manifest
+from ..paths import corpus_folder
 from ..tables.parquet_and_excel import class_names, holds_bytes, labelled, parquet_table
 from ..tables.sources import opened
 from .objects import from_datasets
@@ -33,7 +34,7 @@ def read_audio_folder(folder: str | os.PathLike, root: str | os.PathLike | None 
     root : path, optional
         Folder that the files may not leave.
     """
-    folder = Path(folder)
+    folder = corpus_folder(folder)
     rows: list[dict[str, Any]] = []
     tables = metadata_files(folder)
     for path in tables:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ...errors import InputError, listed
 from ...files.reading import refuse_hollow
 from ..manifest import Manifest
+from ..paths import corpus_folder
 
 ARCHIVE = re.compile(r".*\.ark:\d+(\[.*\])?")
 #: file -> our column; the first of those that are there
@@ -32,7 +33,7 @@ def read_kaldi(folder: str | os.PathLike, root: str | os.PathLike | None = None)
         What paths in ``wav.scp`` are relative to and may not leave; by default the folder of the
         recipe, from which Kaldi runs: two above ``data/train``, else the current folder.
     """
-    folder = Path(folder)
+    folder = corpus_folder(folder, "wav.scp")
     recordings = _pairs(folder / "wav.scp")
     piped = [name for name, value in recordings.items() if value.endswith("|")]
     if piped:

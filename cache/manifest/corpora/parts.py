@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...errors import InputError, listed
 from ..manifest import Manifest
+from ..paths import corpus_folder
 from ..tables import SUFFIXES
 
 #: words for the parts of a split, and ours
@@ -53,7 +54,7 @@ def read_parts(folder: str | os.PathLike, root: str | os.PathLike | None = None)
         have one id, as row numbers are, each id follows the name of its table: ``train-1``,
         ``hau/train-1``.
     """
-    folder = Path(folder)
+    folder = corpus_folder(folder)
     tables = part_tables(folder) or part_tables(folder, "*/*")
     if not tables:
         raise InputError(f"{folder} has no tables named after parts, such as train.csv, test.csv")

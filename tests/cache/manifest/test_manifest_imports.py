@@ -6,6 +6,7 @@ import io
 import json
 from types import SimpleNamespace
 
+import affekt.cache.manifest
 import numpy as np
 import pandas as pd
 import pytest
@@ -191,6 +192,32 @@ def test_emobox(tmp_path):
     assert clips.file(0).name.endswith(" (1).wav")
     with pytest.raises(InputError, match="has no fold 2; it has fold_1"):
         read_emobox(tmp_path / "data" / "toy", fold=2)
+
+
+READERS = [
+    "read_emobox", "read_kaldi", "read_audformat_folder", "read_audio_folder", "read_parts",
+    "read_folders", "read_unified",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_corpus_that_is_not_there_is_named(tmp_path, reader):
+    (tmp_path / "corpus").mkdir()
+    read = getattr(affekt.cache.manifest, reader)
+    with pytest.raises(InputError, match=r"there is no such folder\. Did you mean 'corpus'"):
+        read(tmp_path / "corpsu")
+    with pytest.raises(InputError, match=r"corpus (has|holds) no"):
+        read(tmp_path / "corpus")
+
+
+def test_emobox_labels_that_case_tells_apart(tmp_path):
+    fold = tmp_path / "data" / "x" / "fold_1"
+    fold.mkdir(parents=True)
+    (fold.parent / "label_map.json").write_text('{"sur": "Surprise", "SUR": "Surrender"}')
+    for part in ("train", "test"):
+        rows = [{"key": f"{part}{raw}", "wav": f"{raw}.wav", "emo": raw} for raw in ("sur", "SUR")]
+        (fold / f"x_{part}_fold_1.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert list(read_emobox(fold.parent)["label"]) == ["Surprise", "Surrender"] * 2
 
 
 def test_emobox_segments_and_errors(tmp_path):

@@ -125,6 +125,17 @@ def test_what_the_run_did_not_write_is_refused(corpus, tmp_path):
     assert open_system(tmp_path / "run", system="mean").name == "mean"
 
 
+def test_the_predictions_of_a_run_are_not_written_over(corpus):
+    run_, table = corpus / "split", corpus / "clips.csv"
+    own = run_ / "members" / "lr" / "pred.csv"
+    before = own.read_bytes()
+    words = ["predict", str(run_), str(table), "--system", "lr", "-o", str(own)]
+    result = CliRunner().invoke(affekt, words)
+    assert isinstance(result.exception, InputError), result.output
+    assert f"-o {own} is the input" in str(result.exception)
+    assert own.read_bytes() == before
+
+
 @pytest.mark.parametrize(("name", "count"), [("folds", 36), ("split", None)])
 def test_clips_that_the_run_learnt_from_are_counted(name, count, corpus, monkeypatch):
     monkeypatch.chdir(corpus)
