@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,6 +59,15 @@ class Framed:
     def _repr_html_(self: _Predictions) -> str:
         rows = ([clip, label, *map(float, proba)] for clip, label, proba in self)
         return shown(repr(self), {}, ("id", "label", *self.labels), rows, len(self))
+
+
+def check_labels(labels: object) -> None:
+    """Check that the labels wanted are a list, where any are."""
+    if labels is not None and (isinstance(labels, str) or not isinstance(labels, Iterable)):
+        raise InputError(
+            f"labels is {labels!r}; expected a list of labels, such as those of a task: "
+            "labels=task.labels"
+        )
 
 
 def predictions_of_file(

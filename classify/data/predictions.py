@@ -24,6 +24,7 @@ from .escape import defused
 from .pred_csv import (
     EXACT,
     Framed,
+    check_labels,
     in_order,
     predictions_of_file,
     predictions_of_frame,
@@ -332,11 +333,7 @@ class Predictions(Framed):
         InputError
             If the file is not such a table; the message names file, line and what was expected.
         """
-        if labels is not None and (isinstance(labels, str) or not isinstance(labels, Iterable)):
-            raise InputError(
-                f"labels is {labels!r}; expected a list of labels, such as those of a task: "
-                "labels=task.labels"
-            )
+        check_labels(labels)
         if not isinstance(rename or {}, Mapping):
             raise InputError(f"rename is {rename!r}; expected a mapping: {{'THEIRS': 'OURS'}}")
         return predictions_of_file(cls, Path(at_home(path)), labels, rename or {})
@@ -346,6 +343,7 @@ class Predictions(Framed):
         cls, frame: Any, labels: Sequence[str] | None = None, *, source: str = "<frame>"
     ) -> Predictions:
         """Read a pandas DataFrame that has the columns of a `pred.csv`; parameters as of `read`."""
+        check_labels(labels)
         return predictions_of_frame(cls, frame, labels, source)
 
     _undo_rounding = staticmethod(undo_rounding)
@@ -379,6 +377,8 @@ class Predictions(Framed):
         check_columns(self.labels, path)
         check_characters(names := "".join([*self.ids, *self.labels]), path)
         place = Path(at_home(path))
+        if place.suffix.lower() != ".csv":
+            raise InputError(f"{place}: expected a name that ends in .csv")
         with written(place) as draft, draft.open("w", encoding="utf-8", newline="") as file:
             quoting = csv.QUOTE_ALL if "\r" in names else csv.QUOTE_MINIMAL
             writer = csv.writer(file, lineterminator="\n", quoting=quoting)

@@ -268,10 +268,18 @@ def test_a_file_that_is_not_text_is_named(tmp_path, name, data, message):
         Predictions.read(tmp_path / name, LABELS)
 
 
+@pytest.mark.parametrize("name", ["p.xlsx", "p.parquet", "p"])
+def test_predictions_are_written_under_a_name_that_says_what_they_are(tmp_path, name):
+    with pytest.raises(InputError, match=r"expected a name that ends in \.csv"):
+        some().write(tmp_path / name)
+
+
 def test_labels_that_are_not_a_list_are_refused(tmp_path):
     some().write(path := tmp_path / "p.csv")
     for wrong in (Task.named("valence"), "valence", 3):
         with pytest.raises(InputError, match=r"expected a list of labels, .*labels=task\.labels"):
             Predictions.read(path, wrong)
+        with pytest.raises(InputError, match="expected a list of labels"):
+            Predictions.from_frame(some(), wrong)
     with pytest.raises(InputError, match="expected a mapping"):
         Predictions.read(path, rename=["joy"])
