@@ -12,7 +12,7 @@ from .markdown_tables import MEASURES
 
 Data = Mapping[str, Any]
 COLUMNS = tuple(MEASURES.items())
-NUMBERS = (("ccc", "CCC"), ("pearson", "Pearson r"), ("error", "error"))
+NUMBERS = (("ccc", "CCC"), ("pearson", "Pearson r"), ("error", "error / range"))
 
 
 def columns(data: Data) -> tuple[tuple[str, str], ...]:
