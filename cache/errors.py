@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +31,10 @@ class AffektError(Exception):
     """
 
     exit_code = 1
+
+
+#: a parameter in a message, with or without its value: `n_splits`, `n_splits=9`
+PARAMETER = re.compile(r"`(\w+)(?:=([^`]*))?`")
 
 
 class InputError(AffektError, ValueError):
@@ -184,11 +189,11 @@ def one_of(value: object, choices: Iterable[str | bool | None], what: str) -> No
     >>> one_of("frist", ("first", "mean"), "pooling")
     Traceback (most recent call last):
         ...
-    affekt.cache.errors.InputError: pooling is 'frist'; expected one of first, mean. Did you ...
+    affekt.cache.errors.InputError: `pooling` is 'frist'; expected one of first, mean. Did you ...
     """
     known = list(choices)
     if not isinstance(value, str | bool | None) or value not in known:
-        raise InputError(f"{what} is {value!r}; {expected_one_of(value, known)}")
+        raise InputError(f"`{what}` is {value!r}; {expected_one_of(value, known)}")
 
 
 def check_number(
@@ -201,18 +206,18 @@ def check_number(
     >>> check_number("dropout", 1.5, 0, 1)
     Traceback (most recent call last):
         ...
-    affekt.cache.errors.InputError: dropout is 1.5; expected a finite number from 0 to 1
+    affekt.cache.errors.InputError: `dropout` is 1.5; expected a finite number from 0 to 1
     >>> check_number("random_state", -1, 0, 2**32 - 1, whole=True)
     Traceback (most recent call last):
         ...
-    affekt.cache.errors.InputError: random_state is -1; ... whole number from 0 to 4294967295
+    affekt.cache.errors.InputError: `random_state` is -1; ... whole number from 0 to 4294967295
     """
     kinds: Any = numbers.Integral if whole else numbers.Real
     known = isinstance(value, kinds) and not isinstance(value, bool)
     if not known or not low <= value <= min(high, sys.float_info.max):
         kind = "a whole number" if whole else "a finite number"
         limit = f"of at least {low:g}" if math.isinf(high) else f"from {low:.10g} to {high:.10g}"
-        raise InputError(f"{name} is {value!r}; expected {kind} {limit}{as_number(value)}")
+        raise InputError(f"`{name}` is {value!r}; expected {kind} {limit}{as_number(value)}")
 
 
 def as_number(value: Any) -> str:

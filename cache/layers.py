@@ -43,7 +43,7 @@ def pick_layers(layers: int | str | Iterable[int] | None, count: int) -> tuple[i
     except TypeError:
         wanted = None
     if wanted is None or isinstance(layers, str):
-        raise InputError(f"layers is {layers!r}, expected a number, a list of numbers or 'all'")
+        raise InputError(f"`layers` is {layers!r}, expected a number, a list of numbers or 'all'")
     for layer in wanted:
         if (
             isinstance(layer, bool)
@@ -65,7 +65,7 @@ def float_type(dtype: str) -> np.dtype:
     except (TypeError, ValueError):
         found = None
     if found is None or found.kind != "f":
-        raise InputError(f"dtype is {dtype!r}, expected 'float16', 'float32' or 'float64'")
+        raise InputError(f"`dtype` is {dtype!r}, expected 'float16', 'float32' or 'float64'")
     return found
 
 

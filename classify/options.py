@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from ..cache.errors import InputError, nearest
+from ..cache.errors import InputError, check_number, nearest
 
-LARGEST_SEED = 2**32
 C_RANGE = (1e-12, 1e12)  # of a logistic regression; beyond it, sums overflow
 
 SCALE = "Standardise the features: true, false, or within each speaker, language or dataset."
@@ -65,12 +64,8 @@ def check_n_jobs(n_jobs: int) -> None:
 def check_numbers(options: Mapping[str, Any]) -> None:
     """Refuse numbers out of range."""
     check_n_jobs(options.get("n_jobs", -1))
-    if not 0 <= options["random_state"] < LARGEST_SEED:
-        raise InputError(
-            f"--random-state is {options['random_state']}; expected a number from 0 to 2^32 - 1"
-        )
-    if not 1 <= options.get("seeds", 1) <= MOST_SEEDS:
-        raise InputError(f"--seeds is {options['seeds']}; expected a number from 1 to {MOST_SEEDS}")
+    check_number("random_state", options["random_state"], 0, 2**32 - 1, whole=True)
+    check_number("seeds", options.get("seeds", 1), 1, MOST_SEEDS, whole=True)
 
 
 def read_scale(text: str) -> bool | str:

@@ -159,7 +159,7 @@ class Encoder:
             for name, rule in rules.items():
                 if rule != usual[name].default:
                     cut = "; texts are truncated by the tokenizer" * (name == "long")
-                    raise InputError(f"{name}={rule!r} is for audio{cut}")
+                    raise InputError(f"`{name}={rule!r}` is for audio{cut}")
 
     def _rules(self) -> dict[str, Any]:
         names = ("long", "max_seconds", "min_seconds", "silence", "damage")
@@ -338,8 +338,8 @@ def _checked_rules(
     one_of(damage, ("refuse", "accept"), "damage")
     if not 0 < min_seconds <= max_seconds < math.inf:
         raise InputError(
-            f"min_seconds {min_seconds:g} and max_seconds {max_seconds:g}:"
-            " expected 0 < min_seconds <= max_seconds, both finite"
+            f"`{min_seconds=:g}` and `{max_seconds=:g}`: expected 0 < `min_seconds` <= "
+            "`max_seconds`, both finite"
         )
     return {
         "long": long,

@@ -142,7 +142,7 @@ def _own(name: str, options: Mapping[str, Any]) -> Backend:
     if unknown:
         known = ", ".join(signature.parameters) or "none"
         raise InputError(
-            f"{name} has no option {unknown[0]}={given[unknown[0]]!r}; its options: {known}"
+            f"{name} has no option `{unknown[0]}={given[unknown[0]]!r}`; its options: {known}"
         )
     try:
         signature.bind(**given)
@@ -165,7 +165,7 @@ def _built_in(name: str, options: Mapping[str, Any]) -> Backend:
         if option in ("device", "dim", "longest") and (option == "device" or name == "ngram"):
             continue
         if value not in (None, plain.get(option)):
-            raise InputError(f"{name} has no option {option}={value!r}")
+            raise InputError(f"{name} has no option `{option}={value!r}`")
     if name == "spectral":
         from .builtin.spectral import Spectral
 

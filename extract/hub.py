@@ -83,7 +83,7 @@ def locate(
     if str(name) and path.is_dir():  # Path("") would be the working folder
         if revision is not None:
             raise InputError(
-                f"revision={revision!r} was given with the folder {str(name)!r}, which has none: "
+                f"`{revision=}` was given with the folder {str(name)!r}, which has none: "
                 "leave it out, or name the Hub id"
             )
         return Place(path)
@@ -156,7 +156,7 @@ def _commit(name: str, revision: str | None, offline: bool, what: str) -> str:
     except network_errors() as error:
         seen = _last_seen(name, revision)
         remedy = (
-            f"The last commit seen here is {seen}: take it with revision={seen}"
+            f"The last commit seen here is {seen}: take it with `revision={seen!r}`"
             if seen
             else "There is no local copy and no folder of that name here: give the path of a folder"
         )

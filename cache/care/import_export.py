@@ -67,7 +67,7 @@ def export_space(
     """
     chosen = pick_layers(layers, space.n_layers)
     if not chosen:
-        raise InputError("layers is empty, expected at least one layer, or 'all'")
+        raise InputError("`layers` is empty, expected at least one layer, or 'all'")
     if os.path.lexists(out):
         raise InputError(f"{out} already exists; choose another name")
     if not out.parent.is_dir():

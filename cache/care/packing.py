@@ -108,7 +108,7 @@ def pack(
         check_output("OUT", out, ours=lambda head: _is_packed(out))
     elif os.path.lexists(out):
         raise InputError(
-            f"{out} already exists; choose another name, or overwrite it (--overwrite)"
+            f"{out} already exists; choose another name, or overwrite it with `overwrite=True`"
         )
     if spaces is None:
         refuse_broken(cache)
@@ -138,8 +138,8 @@ def _pack_remotely(
 ) -> RemotePath:
     if target.is_file() and not (overwrite and _is_packed(target)):
         raise InputError(
-            f"{target} already exists; choose another name, or overwrite a packed cache"
-            " (--overwrite)"
+            f"{target} already exists; choose another name, or overwrite a packed cache with "
+            "`overwrite=True`"
         )
     with tempfile.TemporaryDirectory() as folder:
         target.put(Path(pack(cache, Path(folder, target.name), clips, spaces, progress=progress)))

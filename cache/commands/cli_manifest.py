@@ -71,7 +71,7 @@ def manifest(
     from ..manifest.tables.table import WRITTEN
 
     if kind is not None and "{" not in kind:
-        one_of(kind, KINDS, "--as")
+        one_of(kind, KINDS, "kind")
     if output is not None:
         if output.suffix.lower() not in WRITTEN:
             raise InputError(f"-o {output}: expected a name that ends in {', '.join(WRITTEN)}")

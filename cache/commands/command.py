@@ -8,13 +8,8 @@ from typing import Any
 
 import click
 
-from ..errors import InputError, listed
+from ..errors import PARAMETER, InputError, listed
 from ..files.home_folder import at_home
-
-_PARAMETER = (  # after an option, in parentheses or in quotes it is what somebody typed or Python's
-    r"(?:--[\w-]+|in Python) \S+|(?<![\w(./'\"-])({names})"
-    r"(?:=('[^']*'|\[[^]]*\]|[^\s/]*\w)(?![\w/])|(?![\w=(/]|\.\w))"
-)
 
 
 class Command(click.Command):
@@ -55,13 +50,13 @@ class Command(click.Command):
             raise
 
     def in_options(self, message: str) -> str:
-        """Return a message about parameters of Python as one about the options of this command.
+        """Return a message with options of this command for its parameters, see `PARAMETER`.
 
         Examples
         --------
         >>> cut = Command("cut", params=[click.Option(["--share", "test_size"])])
-        >>> cut.in_options("test_size=2; expected test_size below 1, or scheme='auto'")
-        "--share 2; expected --share below 1, or scheme='auto'"
+        >>> cut.in_options("`test_size=2`; expected `test_size` below 1, or `scheme='auto'`")
+        "--share 2; expected --share below 1, or `scheme='auto'`"
         """
         options = {
             str(param.name): max(param.opts, key=len)
@@ -69,15 +64,13 @@ class Command(click.Command):
             if isinstance(param, click.Option)
         }
 
-        def translated(found: re.Match[str]) -> str:
-            name, value = found[1], re.sub(r"[][' ]", "", found[2] or "")
-            begins = not found.start() and message.startswith(" is ", found.end())
-            if name is None or not (value or begins or "_" in name):  # a word of English
+        def option(found: re.Match[str]) -> str:
+            name, value = found[1], re.sub(r"^\[?'?|'?\]?$", "", found[2] or "")
+            if name not in options:
                 return found[0]
             return options[name] + f" {value}" * (value not in ("", "True"))
 
-        names = "|".join(options) or "(?!)"
-        return re.sub(_PARAMETER.replace("{names}", names), translated, message)
+        return PARAMETER.sub(option, message)
 
     def _refuse_second_values(self, ctx: click.Context, args: list[str]) -> None:
         singles = {

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, SpecError, one_of
+from ..errors import InputError, SpecError, expected_one_of
 from ..files.reading import parse_json
 
 FORMAT = 1
@@ -168,8 +168,9 @@ class Spec:
             raise SpecError(
                 f"spec: format {form} is newer than this affekt reads ({FORMAT}): update affekt"
             )
-        one_of(fields.get("modality"), MODALITIES, "spec: modality")
-        one_of(fields.get("store_dtype"), STORE_DTYPES, "spec: store_dtype")
+        for name, known in (("modality", MODALITIES), ("store_dtype", STORE_DTYPES)):
+            if (given := fields.get(name)) not in known:
+                raise InputError(f"spec: {name} is {given!r}; {expected_one_of(given, known)}")
         if not isinstance(fields.get("pooling"), str):
             raise InputError(f"spec: pooling is {fields.get('pooling')!r}, expected text")
         encoder = fields.get("encoder")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,8 +11,7 @@ from ..errors import InputError, listed
 from .columns import Named
 from .paths import Folder, check_written
 from .tables import Table
-
-_TIME = re.compile("looks like a time|Name it (start|end)$")
+from .times import Unread
 
 
 def check_ids(table: Table, found: Named, *, dedupe: bool) -> np.ndarray | None:
@@ -21,7 +19,7 @@ def check_ids(table: Table, found: Named, *, dedupe: bool) -> np.ndarray | None:
     columns, ids = found.columns, list(found.columns["id"])
     for i, id_ in enumerate(ids):
         if not id_ or len(id_) > 63 or not id_.isascii() or "\0" in id_:
-            _check_id(id_, lambda i=i: table.place(i), _source_of_ids(found))
+            _check_id(id_, lambda i=i: table.place(i), found)
     first = {id_: i for i, id_ in reversed(list(enumerate(ids)))}
     if len(first) == len(ids):
         return None
@@ -47,28 +45,33 @@ def check_ids(table: Table, found: Named, *, dedupe: bool) -> np.ndarray | None:
 
 def _way_out(found: Named) -> str:
     """Return what to do about rows of one id: segments whose times were not read, or annotators."""
-    if unread := [note for note in found.notes if _TIME.search(note)]:
+    if unread := [note for note in found.notes if isinstance(note, Unread)]:
         return "; ".join(unread)
     return (
-        f"{_source_of_ids(found).removeprefix('; ') or 'correct them'}; if several annotators "
-        "rated a clip, put their answers into one row, a column for each (rater1, rater2 ...), "
-        "or into a table of id and label that a recipe names as votes: TABLE"
+        f"{_source_of_ids(found) or 'correct them'}; if several annotators rated a "
+        "clip, put their answers into one row, a column for each (rater1, rater2 ...), or into a "
+        "table of id and label that a recipe names as votes: TABLE"
     )
 
 
 def _source_of_ids(found: Named) -> str:
     """Return which column the ids are from, for a message, where it is not ``id``."""
     taken = found.taken.get("id")
-    if taken == () and "path" in found.columns:
-        return "; the path is the id because the table has no column id: add one"
+    if _ids_are_paths(found):
+        return "the path is the id because the table has no column id: add one"
     name = taken[0] if taken else "id"
     if name == "id" and "path" in found.columns:
-        return "; if it does not identify the clip, rename the column: the paths are then the ids"
-    return "" if name == "id" else f"; column {name} was taken as the id: add a column id"
+        return "if it does not identify the clip, rename the column: the paths are then the ids"
+    return "" if name == "id" else f"column {name} was taken as the id: add a column id"
 
 
-def _check_id(id_: str, place: Any, source: str) -> None:
-    if not id_ and source.startswith("; the path is the id"):
+def _ids_are_paths(found: Named) -> bool:
+    return found.taken.get("id") == () and "path" in found.columns
+
+
+def _check_id(id_: str, place: Any, found: Named) -> None:
+    source = f"; {said}" if (said := _source_of_ids(found)) else ""
+    if not id_ and _ids_are_paths(found):
         raise InputError(
             f"{place()}: the path is blank, and the table has no column id; add one, or remove the"
             " row if it is not a clip (a second row of the header, or units)"

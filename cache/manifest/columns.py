@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import InputError, nearest
 from .tables import Table
 from .tables.cells import without_points
-from .times import times_of
+from .times import Unread, times_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,8 +271,8 @@ def _misspelt(
             close = difflib.get_close_matches(folded, map(_folded, known), n=1, cutoff=0.85)
             swapped = [alias for alias in known if sorted(alias) == sorted(folded)]
             if (close or swapped or translated(name) == ours) and folded not in COLUMNS:
-                meant = f"; is it the {ours}? Name it {ours}"
-                notes.append((name, f"column {name} was kept as it is{meant}"))
+                note = f"column {name} was kept as it is; is it the {ours}? Name it {ours}"
+                notes.append((name, Unread(note) if ours in TIMES else note))
     return notes
 
 

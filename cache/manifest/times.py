@@ -45,6 +45,12 @@ _UNIT = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?(s|sec|ms|msec)")
 _UNITS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "msec": 1e-3}
 
 
+class Unread(str):
+    """A note on a column that may hold times and was not read."""
+
+    __slots__ = ()
+
+
 @dataclass
 class Times:
     """Starts and ends in seconds, and where they are from.
@@ -237,8 +243,8 @@ def _column(name: str) -> _Column | None:
     return _Column(name, role, kind, folded in ("start", "end"))
 
 
-def _unused(column: _Column, why: str) -> str:
-    return f"column {column.name} looks like a time and was not used: {why}"
+def _unused(column: _Column, why: str) -> Unread:
+    return Unread(f"column {column.name} looks like a time and was not used: {why}")
 
 
 def _read(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DamagedError, InputError, in_shell, listed, one_of
+from ..errors import DamagedError, InputError, SpecError, in_shell, listed, one_of
 from ..files.cache_marker import check_cache_folder
 from ..files.durable import set_aside
 from ..files.kept_results import keeping_results
@@ -219,9 +219,9 @@ def read_spec(folder: Path, cache: Path) -> Spec:
         spec = Spec.from_json(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise DamagedError(f"{path} is missing; {remedy}") from None
+    except SpecError:  # a newer format
+        raise
     except InputError as error:
-        if "newer" in str(error):
-            raise
         raise DamagedError(f"{error}; {remedy}") from error
     if not folder.name.endswith(f"-{spec.key[:8]}"):
         raise DamagedError(

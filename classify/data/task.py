@@ -22,7 +22,7 @@ import numpy as np
 
 from affekt.notebook import shown
 
-from ...cache.errors import InputError, nearest, one_of
+from ...cache.errors import InputError, expected_one_of, nearest
 from ...cache.files.home_folder import at_home
 from .located_yaml import read_yaml
 from .predictions import Predictions
@@ -157,8 +157,9 @@ class Task:
         merged = dict(spec)
         if "extends" in spec:
             tasks = shipped()["tasks"]
-            one_of(spec["extends"], tasks, f"{source}: extends")
-            base = tasks[spec["extends"]]
+            if (name := spec["extends"]) not in tasks:
+                raise InputError(f"{source}: extends is {name!r}; {expected_one_of(name, tasks)}")
+            base = tasks[name]
             merged = {**base, **{k: v for k, v in spec.items() if k != "extends"}}
             merged["corpora"] = {**base.get("corpora", {}), **(spec.get("corpora") or {})}
         if not merged.get("labels"):

@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...cache.errors import InputError
+from ...cache.errors import InputError, one_of
 from ..data.predictions import Predictions
 from ..data.splitting.folds import deal_groups
 from ..metrics import measures as metrics
-from .calibration import Calibrator, calibrator
+from .calibration import CALIBRATORS, Calibrator, calibrator
 from .fitted_rules import strategy
 from .fixed_rules import Ensemble
 from .saved import Replay
@@ -107,17 +107,17 @@ def combine_all(
     asked = [strategy(rule) if isinstance(rule, str) else rule for rule in strategies]
     rules = {rule.name: rule for rule in asked}
     if len(rules) < len(asked):
-        raise InputError(f"strategies {[rule.name for rule in asked]}; expected each once")
+        raise InputError(f"`strategies` {[rule.name for rule in asked]}; expected each once")
     needs = [name for name, rule in rules.items() if rule.learns]
     asked_for = {"calibrate": calibrate, "calibrate_fused": calibrate_fused}
-    needs += [f"{option}={name!r}" for option, name in asked_for.items() if name]
-    needs += ["subsets"] if subsets else []
+    needs += [f"`{option}={name!r}`" for option, name in asked_for.items() if name]
+    needs += ["`subsets`"] if subsets else []
     if needs and dev is None:
         raise InputError(
             f"{', '.join(needs)} is fitted on dev; expected dev predictions and dev_truth"
         )
-    for name in filter(None, asked_for.values()):
-        calibrator(name)
+    for option, name in asked_for.items():
+        one_of(name, (None, *CALIBRATORS), option)
     result = {name: Combined(p, (name,)) for name, p in test.items()}
     fitting = None
     if dev is not None:

@@ -298,5 +298,5 @@ def strategy(name: str) -> Ensemble:
     >>> strategy("mean")
     <affekt.classify.ensembles.fixed_rules.MeanEnsemble object at ...>
     """
-    one_of(name, STRATEGIES, "ensemble strategy")
+    one_of(name, STRATEGIES, "strategies")
     return STRATEGIES[name]()

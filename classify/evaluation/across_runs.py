@@ -53,9 +53,9 @@ def compare_runs(
         As `across`; and ``corpora``, the clips and task of each run, ``left_out``, systems that
         some runs do not have.
     """
-    one_of(measure, MEASURES, "--measure")
+    one_of(measure, MEASURES, "measure")
     if not 0 <= rope < 1:
-        raise InputError(f"--rope is {rope}; expected a difference from 0 to 1, as 0.02")
+        raise InputError(f"`rope` is {rope}; expected a difference from 0 to 1, as 0.02")
     corpora: dict[str, dict[str, Any]] = {}
     scores: dict[str, dict[str, float]] = {}
     files: dict[str, Path] = {}

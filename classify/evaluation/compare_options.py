@@ -47,17 +47,17 @@ class CompareOptions:
         """Check the numbers, and that the options suit the task."""
         for name, value in (("strategies", self.strategies), ("by", self.by)):
             if isinstance(value, str):
-                raise InputError(f"{name} is {value!r}; expected several names, as [{value!r}]")
+                raise InputError(f"`{name}` is {value!r}; expected several names, as [{value!r}]")
         check_number("n_resamples", self.n_resamples, 20, MOST_DRAWS, whole=True)
         check_number("level", self.level, 0.5, 1)
         if self.level == 1:
-            raise InputError("level is 1; expected a share from 0.5 to below 1, as 0.95")
+            raise InputError("`level` is 1; expected a share from 0.5 to below 1, as 0.95")
         check_number("random_state", self.random_state, 0, 2**32 - 1, whole=True)
         check_crossed(self.crossed, self.groups)
         for name in OF_LABELS if task.kind != "labels" else ():
             if getattr(self, name):
                 raise InputError(
-                    f"{name} is for labels, and the task {task.name!r} is a regression task; "
+                    f"`{name}` is for labels, and the task {task.name!r} is a regression task; "
                     "leave it out"
                 )
 
@@ -83,6 +83,6 @@ def check_crossed(crossed: str | None, groups: str | None) -> None:
     """Refuse a second factor that is the first."""
     if crossed is not None and crossed == groups:
         raise InputError(
-            f"crossed is {crossed!r}, which is the column of the groups already, so it has no "
+            f"`crossed` is {crossed!r}, which is the column of the groups already, so it has no "
             "effect; expected another, such as the sentence"
         )

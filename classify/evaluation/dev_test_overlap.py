@@ -100,7 +100,7 @@ def check_apart(dev: Manifest, test: Manifest) -> list[str]:
         raise InputError(
             f"dev and test share {'; '.join(found)}. What is chosen on dev would be chosen by "
             "looking at test. Expected other clips of other speakers; to compare all the same, "
-            "allow_overlap=True"
+            "`allow_overlap=True`"
         )
     return warnings
 

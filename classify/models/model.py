@@ -255,7 +255,7 @@ class Model(Predicts):
             place = locate_model(folder, revision)
             folder, hub = place.folder, {"repository": place.repository, "commit": place.commit}
         elif revision is not None:
-            raise InputError(f"revision={revision!r} was given with {folder}, which is a folder")
+            raise InputError(f"`{revision=}` was given with {folder}, which is a folder")
         config, arrays = read_folder(folder)
         source = f"{folder}: config.json"
         with shaped(source, "a model saved by affekt; save it again"):

@@ -310,8 +310,8 @@ def _values(task: Task, **given: Sequence[float] | None) -> Sequence[float]:
         if other != job.penalty and values is not None:
             kind = {"labels": "classification"}.get(task.kind, task.kind)
             raise InputError(
-                f"{other} is given, and {task.name!r} is a {kind} task, whose models have "
-                f"{job.penalty} in its place; expected numbers, as {job.penalty}=[{job.some()}]"
+                f"`{other}` is given, and {task.name!r} is a {kind} task, whose models have "
+                f"`{job.penalty}` in its place; expected numbers, as `{job.penalty}=[{job.some()}]`"
             )
     values = given[job.penalty]
     values = job.grid if values is None else values
@@ -321,6 +321,6 @@ def _values(task: Task, **given: Sequence[float] | None) -> Sequence[float]:
 
 def _check(class_weight: Any, n_jobs: int) -> None:
     if class_weight not in (None, "balanced"):
-        raise InputError(f"class_weight is {class_weight!r}; expected 'balanced' or None")
+        raise InputError(f"`class_weight` is {class_weight!r}; expected 'balanced' or None")
     if n_jobs == 0:
-        raise InputError("n_jobs is 0; expected a number of threads, or -1 for all cores")
+        raise InputError("`n_jobs` is 0; expected a number of threads, or -1 for all cores")

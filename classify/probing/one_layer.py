@@ -114,11 +114,11 @@ class LayerJob(ABC):
     def check_values(cls, values: Sequence[float]) -> None:
         """Raise unless these are strengths of the penalty, each once."""
         if not len(values):
-            raise InputError(f"{cls.penalty} is []; expected numbers, as {cls.some()}")
+            raise InputError(f"`{cls.penalty}` is []; expected numbers, as {cls.some()}")
         for value in values:
             check_number(cls.penalty, value, *cls.limits)
         if len(set(values)) < len(values):
-            raise InputError(f"{cls.penalty} is {list(values)}; expected each value once")
+            raise InputError(f"`{cls.penalty}` is {list(values)}; expected each value once")
 
     @property
     def pooled(self) -> bool:

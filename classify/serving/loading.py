@@ -74,7 +74,7 @@ def load_model(
     if system is not None or is_run(place):
         for name, value in (("cache", cache), ("revision", revision)):
             if value is not None:
-                raise InputError(f"{name}= is for a model; {place} is the folder of a run")
+                raise InputError(f"`{name}` is for a model; {place} is the folder of a run")
         return Predictor(open_system(place, system=system), encoders=encoders, device=device)
     if found := None if revision else published(place, encoders=encoders, device=device):
         model = found.model
@@ -123,7 +123,7 @@ def open_system(
             )
         if system is not None:
             what = "is a model" if folder.is_dir() else "is not a folder here"
-            raise InputError(f"--system is for the folder of a run; {place} {what}")
+            raise InputError(f"`system` is for the folder of a run; {place} {what}")
         name = readable_name(place)
         if found := published(place, encoders=encoders):
             return System(name, {name: found.model})

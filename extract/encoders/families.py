@@ -189,7 +189,7 @@ def family_of(model_type: str, modality: str | None = None) -> Family:
     family = FAMILIES.get(model_type, GENERIC)
     if modality and family.modality and modality != family.modality:
         raise InputError(
-            f"modality={modality!r} does not fit {family.name}, which is an {family.modality} "
-            "encoder; leave modality out"
+            f"`{modality=}` does not fit {family.name}, which is an {family.modality} "
+            "encoder; leave `modality` out"
         )
     return family

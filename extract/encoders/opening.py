@@ -159,7 +159,7 @@ def _text_front(
     )
     if pooling == "cls" and not front.starts_with_cls:
         raise InputError(
-            f"pooling='cls': {checkpoint.name} puts no CLS token first; use 'mean' or 'last'"
+            f"`{pooling=}`: {checkpoint.name} puts no CLS token first; use 'mean' or 'last'"
         )
     return front
 
@@ -171,12 +171,14 @@ def _check_no_text_options(special_tokens: bool, prefix: str, max_length: int | 
         ("max_length", max_length is not None),
     ):
         if given:
-            raise InputError(f"{name} is for text encoders, and this one reads audio; leave it out")
+            raise InputError(
+                f"`{name}` is for text encoders, and this one reads audio; leave it out"
+            )
 
 
 def _audio_front(checkpoint: Checkpoint, family: Family, pooling: str) -> Any:
     if pooling in ("cls", "last"):
-        raise InputError(f"pooling={pooling!r} is for text: audio has no CLS token; use 'mean'")
+        raise InputError(f"`{pooling=}` is for text: audio has no CLS token; use 'mean'")
     if family.front == "filterbank":
         from .fronts.filterbank import FilterbankFront
 
@@ -202,7 +204,7 @@ def _modality(checkpoint: Checkpoint) -> str:
         raise InputError(
             f"{checkpoint.name}: a {checkpoint.model_type!r} checkpoint with "
             f"{'both' if audio else 'neither'} a tokenizer and a feature extractor; say "
-            "modality='audio' or modality='text'"
+            "`modality='audio'` or `modality='text'`"
         )
     return "audio" if audio else "text"
 
@@ -221,7 +223,7 @@ def _known_pooling(pooling: str, name: str) -> str:
     if pooling not in POOLINGS:
         raise InputError(
             f"{name}: its own pooling is {pooling}, which affekt does not have; choose one with "
-            f"pooling= (--pooling): {', '.join(POOLINGS)}"
+            f"`pooling`: {', '.join(POOLINGS)}"
         )
     return pooling
 
@@ -230,7 +232,7 @@ def _patterns(allow_extra: Any) -> tuple[str, ...]:
     found = (allow_extra,) if isinstance(allow_extra, str) else tuple(allow_extra)
     if wrong := [one for one in found if not isinstance(one, str) or not one.strip("*. ")]:
         raise InputError(
-            f"allow_extra={wrong[0]!r}; expected names of tensors, such as 'age.*'; a pattern "
+            f"`allow_extra={wrong[0]!r}`; expected names of tensors, such as 'age.*'; a pattern "
             "that matches every tensor is refused"
         )
     return found

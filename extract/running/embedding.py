@@ -147,9 +147,9 @@ def run_extraction(
             f"{type(encoder).__name__}; expected extract(clips, Cache(folder), Encoder(name))"
         )
     if engine != "ray" and (address is not None or gpus_per_worker is not None):
-        raise InputError(f"an address and GPUs per worker are for engine='ray', not {engine!r}")
+        raise InputError(f"`address` and `gpus_per_worker` are for `engine='ray'`, not {engine!r}")
     if gpus_per_worker is not None and not 0 <= gpus_per_worker < math.inf:
-        raise InputError(f"gpus_per_worker={gpus_per_worker:g}, expected 0 or more, such as 0.5")
+        raise InputError(f"`{gpus_per_worker=:g}`, expected 0 or more, such as 0.5")
     before = _identity(clips.source)
     spec = encoder.spec.with_store_dtype(store_dtype)
     how = {"part": part, "store_dtype": store_dtype, "rehash": rehash}

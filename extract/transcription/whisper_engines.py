@@ -233,7 +233,7 @@ class FasterWhisper:
         except ImportError as error:
             raise InputError(
                 "the engine faster-whisper is not installed: pip install 'affekt[asr]', or use "
-                "--engine transformers"
+                "`engine='transformers'`"
             ) from error
         self.model = WhisperModel(str(folder), device=device, compute_type=dtype)
 

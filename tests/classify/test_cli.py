@@ -85,7 +85,7 @@ WRONG = {
     "unknown task": (R, "valence", "valense", ["'valence'", "recipe.yaml:2"]),
     "unknown head": (R, "logistic", "logistik", ["'logistic'", "recipe.yaml:8", "mlp"]),
     "unknown setting": (R, "logistic", "logistic, Cs: 1", ["'Cs'", "recipe.yaml:8"]),
-    "wrong setting": (R, "logistic", "logistic, C: -1", ["C is -1", "recipe.yaml:8"]),
+    "wrong setting": (R, "logistic", "logistic, C: -1", ["`C` is -1", "recipe.yaml:8"]),
     "unknown recipe key": (R, "report:", "reprot:", ["'report'", "recipe.yaml:10"]),
     "unknown ensemble": (R, "[mean]", "[maen]", ["'mean'", "recipe.yaml:9", "max"]),
     "unknown scheme": (R, ": speaker", ": speeker", ["recipe.yaml:6", "'speaker'"]),

@@ -194,7 +194,7 @@ def test_names_and_options_are_checked():
     register_encoder("letters", Letters)  # a cell of a notebook, run twice
     with pytest.raises(InputError, match="already registered"):
         register_encoder("letters", lambda: Letters())
-    with pytest.raises(InputError, match="no option pooling='max'; its options: power"):
+    with pytest.raises(InputError, match="no option `pooling='max'`; its options: power"):
         Encoder("letters", pooling="max")
     with pytest.raises(InputError, match="takes text, not audio"):
         Encoder("letters", modality="audio")

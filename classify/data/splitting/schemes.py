@@ -124,7 +124,7 @@ def splits(
         found.
     """
     check_manifest(clips)
-    one_of(scheme, SCHEMES, "split scheme")
+    one_of(scheme, SCHEMES, "scheme")
     for name, value, kind, fits, expected in (
         ("test_size", test_size, Real, lambda n: 0 < n < 1, "a share between 0 and 1"),
         ("dev_size", dev_size, Real, lambda n: 0 <= n < 1, "a share from 0 to below 1"),
@@ -132,11 +132,11 @@ def splits(
         ("repeats", repeats, Integral, lambda n: n >= 1, "at least 1 repeat"),
     ):
         if not isinstance(value, kind) or not fits(value):
-            raise InputError(f"{name}={value!r}; expected {expected}{as_number(value)}")
+            raise InputError(f"`{name}={value!r}`; expected {expected}{as_number(value)}")
     if task is not None:
         clips, _ = task.select(clips)
     if scheme == "group-kfold" and n_splits > max(len(clips), 2):
-        raise InputError(f"n_splits={n_splits}, and there are {len(clips)} clips; expected fewer")
+        raise InputError(f"`{n_splits=}`, and there are {len(clips)} clips; expected fewer")
     if len(clips) < 2:
         raise InputError(f"{clips.source}: {len(clips)} clips to split; expected at least 2")
     if file is not None:
@@ -209,7 +209,7 @@ def _scheme(
             each = " (or leave-one-speaker-out, which tests each one once)" * (group == "speaker")
             raise InputError(
                 f"{count} values of {group} for {n_splits} folds; expected at least one in each: "
-                f"take n_splits of at most {count}, or the scheme auto{each}"
+                f"take `n_splits` of at most {count}, or the scheme auto{each}"
             )
         folds = deal_groups(
             labels,
@@ -243,7 +243,7 @@ def _scheme(
 def _column(clips: Manifest, column: str, needs_train: bool) -> np.ndarray:
     if column not in clips:
         raise InputError(
-            f"{clips.source}: no column {column!r} for the split; it has "
+            f"{clips.source}: no column {column!r} for the split (`column`); it has "
             f"{', '.join(clips.columns)}.{nearest(column, clips.columns)}"
         )
     values = [str(value).strip().casefold() for value in clips[column]]
@@ -285,13 +285,13 @@ def _carve_dev(
     if not dev_size:
         return
     if share >= 1:
-        raise InputError(f"dev_size={dev_size:g} leaves nothing of {len(train)} clips for train")
+        raise InputError(f"`{dev_size=:g}` leaves nothing of {len(train)} clips for train")
     names = everyone[train]
     shares = [1 - share, share]
     if len(set(names)) == 1 and names[0]:
         raise InputError(
             f"only the speaker {names[0]!r} is left to divide into train and dev; set "
-            "dev_size=0, or hold out less"
+            "`dev_size=0`, or hold out less"
         )
     if len(set(names) - {""}) > 1:
         single = np.array([f"\1{name}" for name in clips.ids], dtype=object)[train]

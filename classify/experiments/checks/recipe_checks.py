@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ....cache.errors import InputError, nearest
+from ....cache.errors import PARAMETER, InputError, nearest
 from ....cache.layers import pick_layers
 from ...data.splitting.schemes import splits
 from ..members.shares import Share, divisions
@@ -117,8 +117,8 @@ def divide(ready: Prepared) -> list[Split]:
         )
     except InputError as error:
         message = str(error)
-    keys = [key for key in recipe.split if key in message and recipe.gives("split", key)]
-    raise SettingError(message, "split", *keys[:1])
+    keys = [key for key, _ in PARAMETER.findall(message) if recipe.gives("split", key)]
+    raise SettingError(message, "split", *keys[:1] or ["scheme"])
 
 
 def _check_member(entry: MemberEntry, ready: Prepared) -> None:

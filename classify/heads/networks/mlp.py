@@ -103,11 +103,11 @@ class MLPSettings:
         super()._check_settings()  # pyright: ignore[reportAttributeAccessIssue]
         if not isinstance(self.hidden, (tuple, list)) or len(self.hidden) > 64:
             raise InputError(
-                f"hidden is {self.hidden!r}; expected at most 64 layer sizes: (128, 64) in Python, "
-                "[[128, 64]] in a recipe, where the outer list is of values to choose from"
+                f"`hidden` is {self.hidden!r}; expected at most 64 layer sizes: (128, 64) in "
+                "Python, [[128, 64]] in a recipe, where the outer list is of values to choose from"
             )
         for size in self.hidden:
-            check_number("a layer size in hidden", size, 1, WIDEST, whole=True)
+            check_number("hidden", size, 1, WIDEST, whole=True)
         check_number("dropout", self.dropout, 0, 1)
         check_number("input_dropout", self.input_dropout, 0, 1)
         one_of(self.activation, ACTIVATIONS, "activation")

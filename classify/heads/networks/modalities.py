@@ -219,6 +219,6 @@ def _check_pair(name: str, value: Sequence[int] | None, *, optional: bool = Fals
     if value is None and optional:
         return
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise InputError(f"{name} is {value!r}; expected two whole numbers (first, second)")
+        raise InputError(f"`{name}` is {value!r}; expected two whole numbers (first, second)")
     for item in value:
-        check_number(f"a part of {name}", item, 1, whole=True)
+        check_number(name, item, 1, whole=True)

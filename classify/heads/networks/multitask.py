@@ -228,9 +228,9 @@ class MultiTaskHead(ClassifierMixin, MLPSettings, TorchEstimator):
     def _importance(self, tasks: int) -> tuple[float, ...]:
         weights = (1.0,) * tasks if self.task_weights is None else tuple(self.task_weights)
         if len(weights) != tasks:
-            raise InputError(f"task_weights is {weights}; expected {tasks} numbers")
+            raise InputError(f"`task_weights` is {weights}; expected {tasks} numbers")
         for weight in weights:
-            check_number("a task weight", weight, 0)
+            check_number("task_weights", weight, 0)
         return weights
 
     def _network(self, width: int, outputs: int) -> nn.Module:

@@ -129,8 +129,8 @@ def _models_inside(folder: Path) -> str:
         return f". Did you mean {folder / 'model'}?"
     if (folder / "model-1" / CONFIG).is_file():
         return (
-            f". It has a model of each fold: give the folder of the run and --system {folder.name} "
-            f"for their mean, or one of them, such as {folder / 'model-1'}"
+            ". It has a model of each fold: give the folder of the run and "
+            f"`system={folder.name!r}` for their mean, or one of them, such as {folder / 'model-1'}"
         )
     return ""
 

@@ -98,7 +98,7 @@ def chosen_system(
     """Return the name of a system of a comparison; the one that dev chose by default."""
     name, known = system or data["chosen"], ", ".join(data["systems"])
     if name is None:
-        raise InputError(f"{place}: nothing was chosen on dev; choose with --system: {known}")
+        raise InputError(f"{place}: nothing was chosen on dev; choose with `system`: {known}")
     if name not in data["systems"]:
         raise InputError(
             f"{place} has no system {name!r}; {expected_one_of(name, data['systems'])}"

@@ -78,7 +78,7 @@ def open_encoder(
     if where is None and recorded.get("origin") == "folder":
         raise InputError(
             f"the model needs the encoder {name!r}, which was a folder; give the folder with "
-            "--encoder FOLDER (encoders=)"
+            "`encoders=FOLDER`"
         )
     if not _is_code(spec) and "compute" not in fields:
         raise InputError(
@@ -197,7 +197,7 @@ def check_places(
         _check_folder(place)
         if all(map(_is_code, specs)):
             raise InputError(
-                f"--encoder {place}: the model needs no folder, only the built-in "
+                f"`encoders={str(place)!r}`: the model needs no folder, only the built-in "
                 f"{' and '.join(sorted(needed))}; leave it out"
             )
         errors = []
@@ -249,14 +249,14 @@ def find_encoder(
         if not noted.is_dir():
             raise InputError(
                 f"the model needs the encoder {name!r} and looks for it at {noted}, where no "
-                "folder is: give the folder with --encoder FOLDER (encoders=)"
+                "folder is: give the folder with `encoders=FOLDER`"
             )
         try:
             return open_encoder(spec, noted, device=device)
         except SpecError as error:
             raise SpecError(
                 f"{noted} was the encoder {name!r} and changed since the model was trained; give "
-                f"the unchanged folder with --encoder FOLDER (encoders=). {error}"
+                f"the unchanged folder with `encoders=FOLDER`. {error}"
             ) from None
     if errors and spec.fields["encoder"].get("origin") == "folder":
         raise errors[0]
@@ -272,7 +272,7 @@ def _is_code(spec: Spec) -> bool:
 def _check_folder(place: str | os.PathLike[str]) -> None:
     is_path = "/" in str(place) and not looks_like_an_id(place)
     if is_path and not Path(place).expanduser().is_dir():
-        raise InputError(f"--encoder {place}: no such folder (encoders=)")
+        raise InputError(f"`encoders={str(place)!r}`: no such folder")
 
 
 def _as_decoded(found: Spec, spec: Spec) -> Spec:

@@ -318,7 +318,7 @@ class System:
         from .own_encoders import raw_clips
 
         if top is not None and top < 1:
-            raise InputError(f"top={top}; expected 1 or more, or None for every label")
+            raise InputError(f"`{top=}`; expected 1 or more, or None for every label")
         named = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
         single = isinstance(inputs, str | os.PathLike) or not named
         one = single and not is_table(named) and not any(Path(place).is_dir() for place in named)

@@ -81,7 +81,7 @@ def assembled(
         given = " and ".join(f"{need.spec.name} ({need.width})" for need in model.needs)
         raise InputError(
             f"{source['name']} takes {head.n_features_in_} numbers per clip; the encoder "
-            f"{given} gives {width}: name the one it was trained on with --encoder (encoders=)"
+            f"{given} gives {width}: name the one it was trained on with `encoders=FOLDER`"
         )
     model.head_ = head
     if scaler is not None:
@@ -102,8 +102,8 @@ def default_part(place: str, of: str, **options: Any) -> Part:
         return Part(Encoder(place, **options), place)
     except InputError as error:
         raise InputError(
-            f"the encoder of {of} is {place}; if you have its folder, name it with --encoder "
-            f"FOLDER (encoders=). {error}"
+            f"the encoder of {of} is {place}; if you have its folder, name it with "
+            f"`encoders=FOLDER`. {error}"
         ) from error
 
 

@@ -90,9 +90,7 @@ def classifier_parts(
     if joint:
         mode = _mode(place, folder, outside, mode)
     elif mode not in (None, "text" if HEADS[kind][1] else "audio"):
-        raise InputError(
-            f"--mode {mode}: {place} is a {kind} classifier without modes; leave it out"
-        )
+        raise InputError(f"`{mode=}`: {place} is a {kind} classifier without modes; leave it out")
     layout = HEADS[kind]
     speech = layout is SPEECH
     if speech and not joint and "classifier.out_proj.weight" in shapes:
@@ -136,7 +134,9 @@ def classifier_parts(
         layers = [first, last] if active else [last.after(first)]
         activation = active or "tanh"
     if mode in (None, "audio", "text") and encoders:
-        raise InputError(f"--encoder {encoders[0]}: {place} holds its encoder itself; leave it out")
+        raise InputError(
+            f"`encoders={str(encoders[0])!r}`: {place} holds its encoder itself; leave it out"
+        )
     if stack:
         weights = np.exp(tensors[stack] - tensors[stack].max())
         weights /= weights.sum()
@@ -153,7 +153,7 @@ def _prefix(kind: str) -> str:
 def _mode(place: str, folder: Path, outside: Mapping[str, Any], given: str | None) -> str:
     """Return which of UMUTeam's modes the tensors are for."""
     if given is not None:
-        one_of(given, MODES, "--mode")
+        one_of(given, MODES, "mode")
     dense = outside["classifier.dense.weight"]
     if any(name.startswith("mult_attn_model.") for name in outside):
         fits: tuple[str, ...] = ("multihead",)
@@ -224,10 +224,10 @@ def _bert(names: Sequence[str], encoders: Sequence[str | os.PathLike[str]], devi
     language = next((key for key, known in LABELS.items() if tuple(names) == known), None)
     if len(encoders) > 1:
         raise InputError(
-            f"{len(encoders)} encoders; expected one, the BERT of the text side: --encoder FOLDER"
+            f"{len(encoders)} encoders; expected one, the BERT of the text side: `encoders=FOLDER`"
         )
     if not encoders and language is None:
-        raise InputError("the labels fit neither language: name the BERT with --encoder FOLDER")
+        raise InputError("the labels fit neither language: name the BERT with `encoders=FOLDER`")
     if encoders:
         place = str(encoders[0])
         return Part(Encoder(place, modality="text", pooling="cls", device=device), place)

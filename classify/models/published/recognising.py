@@ -67,7 +67,7 @@ def published(
             return None
         folder = with_weights(str(place), revision).folder
     elif revision is not None:
-        raise InputError(f"revision={revision!r} was given with {place}, which is a folder")
+        raise InputError(f"`{revision=}` was given with {place}, which is a folder")
     kind = _kind(folder)
     if not kind:
         return None
@@ -75,7 +75,7 @@ def published(
     if kind == "valence":
         _refuse(given, ("mode",), "the valence head has no modes")
         if len(encoders) > 1:
-            raise InputError(f"{len(encoders)} encoders; expected one, XLSR-53: --encoder FOLDER")
+            raise InputError(f"{len(encoders)} encoders; expected one, XLSR-53: `encoders=FOLDER`")
         from .vocametrix import load_vocametrix
 
         valence = load_vocametrix(place, revision=revision, **given)

@@ -252,7 +252,6 @@ def _cls_has_position(rows: int, patch_size: int, width: int | None) -> bool:
     if len(likely) != 1:
         raise InputError(
             f"{rows} positions of patches of {patch_size}: {(rows - 1) * patch_size} inputs with a "
-            f"position for CLS, or {rows * patch_size} without; give the scaler, or --input-dim "
-            "(input_dim=)"
+            f"position for CLS, or {rows * patch_size} without; give the scaler, or `input_dim`"
         )
     return likely[0]

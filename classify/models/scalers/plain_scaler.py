@@ -84,7 +84,7 @@ def convert_scaler(
     if not trust:
         raise InputError(
             f"{source} is a pickle: reading it runs instructions that its author wrote. If you "
-            "know where it comes from, confirm it with --i-trust-this-file (trust=True in Python)"
+            "know where it comes from, confirm it with `trust=True`"
         )
     if not source.is_file():
         raise InputError(f"no file {source}; expected a pickled StandardScaler")

@@ -43,7 +43,7 @@ def check_scale(scale: Any) -> bool | str:
     if isinstance(scale, bool) or scale in SCALES:
         return scale
     raise InputError(
-        f"scale is {scale!r}; expected one of true, false, {', '.join(SCALES)}."
+        f"`scale` is {scale!r}; expected one of true, false, {', '.join(SCALES)}."
         f"{nearest(str(scale), SCALES)}"
     )
 

@@ -90,9 +90,7 @@ class TokenFront:
         self.prefix = unicodedata.normalize("NFC", prefix)
         limit, self._lowercase = _limits(checkpoint, family, self.tokenizer)
         if max_length is not None and not 1 <= max_length <= limit:
-            raise InputError(
-                f"max_length={max_length}; {checkpoint.name} takes 1 to {limit} tokens"
-            )
+            raise InputError(f"`{max_length=}`; {checkpoint.name} takes 1 to {limit} tokens")
         self.max_length = max_length or limit
         self._name, self._tokens = checkpoint.name, checkpoint.config.get("vocab_size")
         padding = self.tokenizer.pad_token_id

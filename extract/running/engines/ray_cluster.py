@@ -35,7 +35,7 @@ def import_ray() -> Any:
         import ray.exceptions  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError(
-            "engine='ray' needs Ray, which is not installed: pip install 'affekt[ray]'"
+            "`engine='ray'` needs Ray, which is not installed: pip install 'affekt[ray]'"
         ) from None
     return ray
 

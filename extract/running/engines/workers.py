@@ -54,9 +54,9 @@ def count_workers(encoder: Encoder, misses: int, engine: str, workers: int | Non
     1
     """
     if engine not in ("local", "ray"):
-        raise InputError(f"engine={engine!r}, expected local or ray")
+        raise InputError(f"`{engine=}`, expected local or ray")
     if workers is not None and workers < 1:
-        raise InputError(f"workers={workers}, expected 1 or more")
+        raise InputError(f"`{workers=}`, expected 1 or more")
     if encoder.arguments is None:
         if engine == "ray" or (workers or 1) > 1:
             raise InputError(

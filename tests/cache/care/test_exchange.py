@@ -274,7 +274,7 @@ def test_import_does_not_trust_the_time_of_a_file_that_was_just_written(
 @pytest.mark.parametrize("layers", [[], np.array(0), "0", 1.5])
 def test_export_of_no_layers(two, tmp_path, layers):
     _, clips, audio, _ = two
-    with pytest.raises(InputError, match="layers is"):
+    with pytest.raises(InputError, match="`layers` is"):
         export_space(audio, clips, tmp_path / "x.csv", layers)
     assert not list(tmp_path.glob("*x.csv*"))
 

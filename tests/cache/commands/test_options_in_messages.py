@@ -59,13 +59,15 @@ def test_a_refusal_names_the_option(here, monkeypatch, words, said):
     ("command", "said", "expected"),
     [
         ("train", "say --split split.csv, or --where split=test", None),
-        ("train", "test_size/a.wav is in split=train/test_size.csv", None),
-        ("train", "scale and split in 'scale=1' (in Python scale=True)", None),
-        ("run", "n_splits=9, set dev_size=0.1", None),
-        ("compare", "n_resamples is 3; expected more", "--resamples is 3; expected more"),
-        ("compare", "or set allow_overlap=True", "or set --allow-overlap"),
-        ("extract", "an address is for engine='ray'", "an address is for --engine ray"),
-        ("extract", "special_tokens is for texts", "--no-special-tokens is for texts"),
+        ("train", "test_size/a.wav is in split=train/test_size.csv, scale=1", None),
+        ("run", "`n_splits=9`, set `dev_size=0.1`", None),
+        ("compare", "`n_resamples` is 3; expected more", "--resamples is 3; expected more"),
+        ("compare", "or set `allow_overlap=True`", "or set --allow-overlap"),
+        ("extract", "an address is for `engine='ray'`", "an address is for --engine ray"),
+        ("extract", "`special_tokens` is for texts", "--no-special-tokens is for texts"),
+        ("probe", "expected numbers, as `alpha=[1,10]`", "expected numbers, as --alpha 1,10"),
+        ("serve", "`encoders='a [1]'`: no folder", "--encoder a [1]: no folder"),
+        ("serve", "give `encoders=FOLDER`", "give --encoder FOLDER"),
     ],
 )
 def test_only_parameters_of_the_command_are_translated(command, said, expected):

@@ -64,7 +64,7 @@ def test_ridge_is_that_of_scikit_learn_on_the_clips_that_are_rated():
         *json.loads(json.dumps([head.get_state()[0]])), head.get_state()[1]
     )
     np.testing.assert_array_equal(again.predict(X), head.predict(X))
-    with pytest.raises(InputError, match="alpha is -1"):
+    with pytest.raises(InputError, match="`alpha` is -1"):
         RidgeHead(alpha=-1).fit(X, y)
 
 
@@ -187,7 +187,7 @@ def test_probabilities_are_not_compared_with_ratings():
     with pytest.raises(InputError, match="'max' combines class probabilities"):
         compare({"a": two, "b": two}, clips, Task.from_spec(SPEC), strategies=["max"])
     for option in ("calibrate", "calibrate_fused", "crossed"):
-        with pytest.raises(InputError, match=f"^{option} is for labels.* leave it out"):
+        with pytest.raises(InputError, match=f"^`{option}` is for labels.* leave it out"):
             compare({"a": two}, clips, Task.from_spec(SPEC), **{option: "temperature"})
     with pytest.raises(InputError, match="are not labels"):
         _ = two.label
@@ -345,7 +345,7 @@ def test_card_compare_and_train(finished, tmp_path):
         ("n_resamples: 200", "crossed: text", "compare: crossed is for labels"),
         ("n_splits: 3", "n_splits: 3, repeats: 2", "repeats are summarised for labels"),
         ("head: ridge, on: speech", "on: speech", "'speech': it has no head"),
-        ("alpha: [1, 100]", "alpha: [-1, 100]", "alpha is -1"),
+        ("alpha: [1, 100]", "alpha: [-1, 100]", "`alpha` is -1"),
     ],
 )
 def test_what_only_labels_have_is_refused_before_any_work(finished, old, new, said):

@@ -87,7 +87,9 @@ def recipe(folder: Path, *changes: tuple[str, str]) -> Path:
         (SPLIT, "scheme: group-kfold, n_splits: 20", 5, "9 values of speaker for 20 folds"),
         (SPLIT, "scheme: column", 5, "no column 'split'"),
         (SPLIT, "scheme: column, column: fould", 5, "Did you mean 'fold'"),
-        (SPLIT, "scheme: speaker, test_size: 30", 5, "test_size=30"),
+        (SPLIT, "scheme: speaker, test_size: 30", 5, "`test_size=30"),
+        (SPLIT, "scheme: speaker,\n  test_size: 30", 6, "`test_size=30`"),
+        (SPLIT, "scheme: column,\n  column: fould", 6, "Did you mean 'fold'"),
         (SPLIT, "scheme: speaker, test_size: .nan", 5, "test_size is nan"),
         (SPLIT, "scheme: speaker, test_size: 0.6, dev_size: 0.5", 5, "leave something for train"),
         (SPLIT, "scheme: speaker, group: speaker", 5, "group has no effect with the scheme"),
@@ -114,7 +116,7 @@ def recipe(folder: Path, *changes: tuple[str, str]) -> Path:
         ("C: 1}", "class_weight: {positive: -2}}", 8, "of at least 0"),
         ("C: 1}", "C: .inf}", 8, "finite"),
         ("C: 1}", "c: 1}", 8, "Did you mean 'C'"),
-        ("C: 1}", "C: .nan}", 8, "C is nan"),
+        ("C: 1}", "C: .nan}", 8, "`C` is nan"),
         ("C: 1}", "max_iter: 0}", 8, "max_iter"),
         ("C: 1}", "layers: 7}", 8, "layer"),
         ("C: 1}", "combine: mix}", 8, "cannot mix"),
@@ -133,7 +135,7 @@ def recipe(folder: Path, *changes: tuple[str, str]) -> Path:
         ("report: out", "group: emotion_again\nreport: out", 11, "which is the label"),
         ("[mean]", "[mean, stacking]", 9, "stacking is fitted on dev"),
         ("200,", "200, calibrate: temperature,", 10, "is fitted on dev"),
-        ("C: 1}", "C: 1e+300}", 8, "C is 1e+300; expected a finite number from 1e-12"),
+        ("C: 1}", "C: 1e+300}", 8, "`C` is 1e+300; expected a finite number from 1e-12"),
         ("C: 1}", "class_weight: balancd}", 8, "Did you mean 'balanced'"),
         ("C: 1}", "random_state: 4294967296}", 8, "expected numbers below"),
         ("200,", "100000000,", 10, "at most 1000000"),
@@ -252,7 +254,7 @@ def test_a_check_leaves_with_2_where_the_run_would_be_refused(folder):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert f"{path}:5: test_size=30" in done.stderr
+    assert f"{path}:5: `test_size=30`" in done.stderr
     assert done.stdout == ""
 
 

@@ -92,7 +92,7 @@ def test_a_cheap_member_gets_a_curve_unasked_and_another_wish_compares_again(cor
         ("compare: {by: room}", "no column 'room'"),
         ("compare: {crossed: room}", "crossed: no column 'room'"),
         ("compare: {crossed: label}", "which is the label"),
-        ("compare: {crossed: speaker}", "crossed is 'speaker', which .* has no effect"),
+        ("compare: {crossed: speaker}", "`crossed` is 'speaker', which .* has no effect"),
         ("compare: {calibrate_fused: warmth}", "calibrate_fused is 'warmth'; expected one of"),
         ("compare: {level: 2}", "expected a share"),
         ("compare: {n_resamples: 3}", "expected at least 100"),

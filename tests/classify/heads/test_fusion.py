@@ -147,7 +147,7 @@ def test_widths_are_checked():
     X = np.hstack([speech, text])
     with pytest.raises(InputError, match=r"14 features, widths=\(8, 7\) add up to 15"):
         ConcatFusionHead(widths=(8, 7)).fit(X, y)
-    with pytest.raises(InputError, match="widths is 14"):
+    with pytest.raises(InputError, match="`widths` is 14"):
         ConcatFusionHead(widths=14).fit(X, y)
     with pytest.raises(InputError, match="is not 3 layers of equal width"):
         CrossAttentionFusionHead(widths=(8, 6), n_layers=(3, 3)).fit(X, y)

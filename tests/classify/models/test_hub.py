@@ -193,7 +193,7 @@ def test_V02_offline_never_falls_back_silently(hub, monkeypatch, caplog):
 def test_V02_a_hub_that_is_down_is_an_error(hub):
     locate_model("o/n")
     hub.down = True
-    with pytest.raises(InputError, match=f"revision={NEW}"):
+    with pytest.raises(InputError, match=f"`revision='{NEW}'`"):
         locate_model("o/n")
     assert locate_model("o/n", NEW).commit == NEW
 
@@ -301,7 +301,7 @@ def test_V02_a_model_offline_is_never_another_one(hub, monkeypatch, tmp_path, ca
     commit = model.push_to_hub("o/n")
     load_model("o/n")
     hub.down = True
-    with pytest.raises(InputError, match=f"revision={commit}"):
+    with pytest.raises(InputError, match=f"`revision='{commit}'`"):
         load_model("o/n")
     assert load_model("o/n", revision=commit).predict(clips, cache) == model.predict(clips)
     go_offline(monkeypatch)

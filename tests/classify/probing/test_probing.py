@@ -205,13 +205,13 @@ def test_input_errors(corpus):
     _, clips, a, _ = corpus
     for options, words in (
         ({"C": []}, "expected numbers, as 0.1,1"),
-        ({"C": [0.1, 1e308]}, "C is 1e.308; expected a finite number from 1e-12 to 1e.12"),
-        ({"C": [0.1, float("nan")]}, "C is nan"),
+        ({"C": [0.1, 1e308]}, "`C` is 1e.308; expected a finite number from 1e-12 to 1e.12"),
+        ({"C": [0.1, float("nan")]}, "`C` is nan"),
         ({"C": [0.1, 0.1]}, "expected each value once"),
-        ({"n_jobs": 0}, "n_jobs is 0"),
-        ({"class_weight": "even"}, "class_weight is 'even'"),
-        ({"scheme": "folds"}, "split scheme is 'folds'"),
-        ({"scale": "room"}, "scale is 'room'"),
+        ({"n_jobs": 0}, "`n_jobs` is 0"),
+        ({"class_weight": "even"}, "`class_weight` is 'even'"),
+        ({"scheme": "folds"}, "`scheme` is 'folds'"),
+        ({"scale": "room"}, "`scale` is 'room'"),
     ):
         with pytest.raises(InputError, match=words):
             probe(clips, a, "valence", **options)

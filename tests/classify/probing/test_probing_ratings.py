@@ -264,14 +264,16 @@ def test_input_errors(corpus):
     _, clips, a, _ = corpus
     task = Task.from_spec(SPEC)
     for options, words in (
-        ({"alpha": []}, "alpha is .*; expected numbers, as 1,10"),
-        ({"alpha": [-1.0]}, "alpha is -1.0; expected a finite number of at least 0"),
+        ({"alpha": []}, "`alpha` is .*; expected numbers, as 1,10"),
+        ({"alpha": [-1.0]}, "`alpha` is -1.0; expected a finite number of at least 0"),
         ({"alpha": [1, 1]}, "expected each value once"),
-        ({"C": [0.1]}, "'task' is a regression task, whose models have alpha in its place"),
+        ({"C": [0.1]}, "'task' is a regression task, whose models have `alpha` in its place"),
     ):
         with pytest.raises(InputError, match=words):
             probe(clips, a, task, **options)
-    with pytest.raises(InputError, match=r"'valence' is a classification task, whose .* have C in"):
+    with pytest.raises(
+        InputError, match=r"'valence' is a classification task, whose .* have `C` in"
+    ):
         probe(clips, a, "valence", alpha=[1.0])
     said = []
     same = clips.with_columns(arousal=["5"] * CLIPS)

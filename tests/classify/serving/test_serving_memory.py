@@ -310,7 +310,7 @@ def test_every_strategy_from_memory_is_that_of_the_cache(finished, clips, corpus
             np.testing.assert_allclose(heard.proba, stored.proba, atol=1e-6, err_msg=name)
             assert predictor.labels == VALENCE.labels
     assert load_model(finished).name in systems
-    with pytest.raises(InputError, match="revision= is for a model"):
+    with pytest.raises(InputError, match="`revision` is for a model"):
         load_model(finished, revision="main")
 
 

@@ -50,7 +50,7 @@ def test_poolings_by_hand():
     assert pool(states, "cls").tolist() == [1.0, -2.0]
     expected = [3.0, 0.0, *np.std(states, axis=0)]
     assert np.allclose(pool(states, "mean+std"), expected)
-    with pytest.raises(ValueError, match=r"pooling is .*expected one of"):
+    with pytest.raises(ValueError, match=r"`pooling` is .*expected one of"):
         pool(states, "median")
     with pytest.raises(ValueError, match="no frames"):
         pool(states[:0])
@@ -205,10 +205,10 @@ def test_unusable_survives_a_trip_between_processes():
     [
         ({"long": "trunkate"}, "Did you mean 'truncate'"),
         ({"silence": "drop"}, "keep, refuse"),
-        ({"max_seconds": 0.01}, "0 < min_seconds <= max_seconds"),
-        ({"pooling": "max"}, "no option pooling"),
-        ({"modality": "text"}, "no option modality"),
-        ({"prefix": "query: "}, "no option prefix"),
+        ({"max_seconds": 0.01}, "0 < `min_seconds` <= `max_seconds`"),
+        ({"pooling": "max"}, "no option `pooling"),
+        ({"modality": "text"}, "no option `modality"),
+        ({"prefix": "query: "}, "no option `prefix"),
     ],
 )
 def test_wrong_options_are_refused_at_once(options, message):
@@ -220,7 +220,7 @@ def test_wrong_names_are_refused_at_once():
     with pytest.raises(InputError, match="Did you mean 'spectral'"):
         Encoder("spektral")
     for name, rule in {"long": "chunk", "silence": "refuse", "max_seconds": 9.0}.items():
-        with pytest.raises(InputError, match=f"{name}=.* is for audio"):
+        with pytest.raises(InputError, match=f"`{name}=.*` is for audio"):
             Encoder("ngram", **{name: rule})
 
 

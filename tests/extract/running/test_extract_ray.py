@@ -247,7 +247,7 @@ def test_workers_that_always_die_end_in_a_sentence(many, cluster, tmp_path, monk
 
 def test_options_of_ray_need_ray(many, cache):
     for options in ({"address": "auto"}, {"gpus_per_worker": 1}):
-        with pytest.raises(AffektError, match="are for engine='ray'"):
+        with pytest.raises(AffektError, match="are for `engine='ray'`"):
             run_extraction(many, cache, Encoder("spectral"), **options)
-    with pytest.raises(AffektError, match="gpus_per_worker=-1, expected 0 or more"):
+    with pytest.raises(AffektError, match="`gpus_per_worker=-1`, expected 0 or more"):
         run_extraction(many, cache, Encoder("spectral"), engine="ray", gpus_per_worker=-1)

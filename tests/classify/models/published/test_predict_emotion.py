@@ -202,9 +202,9 @@ def test_a_device_that_is_not_there(toolkit, monkeypatch, device):
 
 def test_a_mode_that_is_not_text():
     for wrong in (None, 3):
-        with pytest.raises(InputError, match=f"mode is {wrong}; expected one of text, audio"):
+        with pytest.raises(InputError, match=f"`mode` is {wrong}; expected one of text, audio"):
             predict_emotion(text=TEXT, mode=wrong)  # type: ignore[arg-type]
-        with pytest.raises(InputError, match=f"language is {wrong}; expected one of es, en"):
+        with pytest.raises(InputError, match=f"`language` is {wrong}; expected one of es, en"):
             predict_emotion(text=TEXT, language=wrong)  # type: ignore[arg-type]
 
 

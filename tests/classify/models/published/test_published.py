@@ -163,7 +163,7 @@ def test_what_the_valence_folder_does_not_say_is_named_with_its_option(place, tm
         (("--mode", "mean"), "--mode: the valence head has no modes"),
         (("--no-scaler", "--i-trust-this-file"), "choose one"),
         (("--labels", "a,b", *options[:5]), "3 classes; the labels are a, b"),
-        (("--encoder", place / "bert", *options[:5]), "modality='audio' does not fit BERT"),
+        (("--encoder", place / "bert", *options[:5]), "`modality='audio'` does not fit BERT"),
     ):
         code, said, _ = call("import-model", folder, *wrong, "-o", tmp_path / "n")
         assert (code, named in said) == (2, True), said

@@ -68,7 +68,7 @@ def test_options_of_the_scaler_are_kept(tmp_path):
 def test_needs_the_words(tmp_path, fitted):
     source = tmp_path / "s.pkl"
     source.write_bytes(pickle.dumps(fitted[0]))
-    with pytest.raises(InputError, match="--i-trust-this-file"):
+    with pytest.raises(InputError, match="`trust=True`"):
         convert_scaler(source, tmp_path / "s.safetensors")
     assert not (tmp_path / "s.safetensors").exists()
 

@@ -146,7 +146,7 @@ def test_named_extras_stay_behind_and_the_encoder_opens_again(tmp_path):
     again = open_encoder(encoder.spec, folder)  # as a model that was trained on it does
     assert again.backend.allow_extra == ("mood.*",)
     for wrong in ("*", ["."], [3]):
-        with pytest.raises(InputError, match="allow_extra="):
+        with pytest.raises(InputError, match="`allow_extra="):
             Encoder(str(folder), allow_extra=wrong)
 
 

@@ -98,7 +98,7 @@ def test_what_is_not_applied_is_said(tmp_path):
 def test_a_pooling_that_is_unknown_is_refused_unless_one_is_chosen(tmp_path, settings):
     settings |= {"pooling_mode_mean_tokens": True}
     folder = sentences(tmp_path / "s", pooling=settings)
-    with pytest.raises(InputError, match=r"pooling_mode_weightedmean_tokens\+mean.*--pooling"):
+    with pytest.raises(InputError, match=r"pooling_mode_weightedmean_tokens\+mean.*`pooling`"):
         open_backend(folder)
     assert open_backend(folder, pooling="mean").pooling == "mean"
 
@@ -130,7 +130,7 @@ def test_last_skips_padding_and_marks():
     assert masked_pool(states, keep, "last").tolist() == [[1.0], [7.0]]
     pack = Pack([torch.tensor([True, True, False]), torch.tensor([True])], "cpu")
     assert pack.pool(torch.arange(4.0)[:, None], "last").tolist() == [[1.0], [3.0]]
-    with pytest.raises(InputError, match="pooling='last' is for text"):
+    with pytest.raises(InputError, match="`pooling='last'` is for text"):
         open_backend(str(model_folder("xlsr")), pooling="last")
 
 
