@@ -59,6 +59,8 @@ def test_the_only_system_is_not_called_the_best_of_many():
     text = result.report()
     assert "the only candidate. Its UAR on dev, 72 clips of 6 speakers" in text
     assert "too high" not in text.split("## ")[0]
+    for words in ("Chosen on dev", "Order:", "* chosen"):
+        assert words not in text + result.table()
     result.data["run"] = {"members": {"m": {"parts": [{"tried": [{}] * 4, "seeds": [{}] * 2}]}}}
     text = how_chosen(result.data)
     assert text.startswith("It is the only system, with the best of 5 settings and seeds by UAR on")

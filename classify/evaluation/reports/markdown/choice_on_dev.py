@@ -24,7 +24,7 @@ def headline(data: Data) -> str:
     name = data["chosen"] or names[0]
     value = f"**{score(data['systems'][name]['test'][lead])}**"
     where = test["clips"], data["groups"]["count"], md(groups_of(data))
-    if data["chosen"]:
+    if data["chosen"] and len(names) > 1:
         how = f", {why}" if (why := why_chosen(data)) else ""
         chosen = f"Chosen on dev: **{md(name)}**{how}. On test its {title} is {value}"
         return f"{chosen}, on {of_groups(*where)}; {floor}."

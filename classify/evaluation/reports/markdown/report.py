@@ -28,10 +28,10 @@ MOST_PAIRS = 45
 
 def text_table(data: Data) -> str:
     """Return the main table as plain text, with intervals; * marks what dev chose."""
-    shown = columns(data)
+    shown, several = columns(data), len(data["systems"]) > 1
     rows = [["system", *(title for _, title in shown)]]
     for name in ordered(data):
-        mark = " *" if name == data["chosen"] else ""
+        mark = " *" if several and name == data["chosen"] else ""
         test = data["systems"][name]["test"]
         rows.append([name + mark, *(score(test[key]) for key, _ in shown)])
     lines = aligned(rows)
@@ -43,7 +43,7 @@ def text_table(data: Data) -> str:
     groups = "speakers unknown" if NO_SPEAKERS in data["warnings"] else groups
     foot = [f"{data['test']['clips']} test clips, {groups}{which} intervals"]
     if data["chosen"]:
-        foot.append(f"* chosen on dev; the others by dev {shown[0][1]}")
+        foot += [f"* chosen on dev; the others by dev {shown[0][1]}"] * several
         if why := why_chosen(data):
             foot.append(f"{data['chosen']}: {why}")
         foot += [_chosen_line(data), *one_answer(data, data["chosen"])]
@@ -113,10 +113,11 @@ def _leaderboard(data: Data) -> str:
     count = data["groups"]["count"]
     few = count < FEWEST_GROUPS
     level = f"{100 * data['settings']['level']:g} % intervals over {count} {md(groups_of(data))}"
+    order = "what dev chose, then by dev UAR" if data["chosen"] else "by UAR"
     text = (
         "UAR is the mean share of each label that was found, accuracy the share of all clips. "
         + (brackets(data) if few else f"In brackets: {level}.")
-        + (" Order: what dev chose, then by dev UAR." if data["chosen"] else " Order: by UAR.")
+        + f" Order: {order}." * (len(rows) > 1)
     )
     if data["test"]["absent"]:
         absent = some([md(label) for label in data["test"]["absent"]])
