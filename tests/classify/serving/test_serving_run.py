@@ -205,7 +205,7 @@ def test_the_encoders_folder_is_remembered(corpus, clips, tmp_path):
     assert open_system(model).name == "fine-tuned"
     place.rename(moved / "gone")
     with load_model(moved / "split", system="fine-tuned") as predictor:
-        with pytest.raises(InputError, match=r"looks for it at .*checkpoint-500, .*--encoder"):
+        with pytest.raises(InputError, match=r"looks for it at .*-500, .*`encoders=FOLDER`"):
             predictor.predict(text="what a day")
         again = predictor.predict(text="what a day", encoders=moved / "gone")
         np.testing.assert_array_equal(again.proba, wanted.proba)
@@ -265,7 +265,7 @@ def test_a_card_says_how_its_model_is_used_from_the_hub(corpus, clips, tmp_path,
     assert done.exit_code == 0, done.output
     assert "OWNER" not in model_card("split", "mean")  # of several models
     assert "OWNER" not in model_card("folds", "lr")  # one from each fold
-    with pytest.raises(InputError, match=r"folder of the run and --system lr .* folds/members/lr/"):
+    with pytest.raises(InputError, match=r"the run and `system='lr'` .* folds/members/lr/"):
         open_system("folds/members/lr")
     with pytest.raises(InputError, match="Did you mean split/members/lr/model"):
         open_system("split/members/lr")
