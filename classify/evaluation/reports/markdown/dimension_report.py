@@ -17,7 +17,7 @@ from .column_tables import table_of
 from .difference_sections import number_differences
 from .markdown_tables import score, table
 from .provenance import how_made, this_report, times_section
-from .system_order import brackets, ordered, warnings_of
+from .system_order import brackets, order_of, ordered, warnings_of
 
 Data = Mapping[str, Any]
 MOST_ROWS = 20
@@ -72,11 +72,10 @@ def _systems(data: Data) -> str:
         rows.append([shown, score(test["ccc"]), *each, on_dev])
     first = "mean CCC" if several else f"CCC of {md(names[0])}"
     header = ["system", first, *(f"CCC of {md(one)}" for one in names if several), "dev CCC"]
-    order = "what dev chose first, then by dev CCC" if data["chosen"] else "by CCC on test"
     return (
         "## Systems\n\nCCC, the concordance correlation (Lin, 1989), is 1 if the predictions "
         "equal the ratings, and lower if they are shifted, too narrow, too wide or less "
-        f"correlated. {brackets(data)} Order: {order}.\n\n{table(header, rows)}"
+        f"correlated. {brackets(data)}{order_of(data)}\n\n{table(header, rows)}"
     )
 
 

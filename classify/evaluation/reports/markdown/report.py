@@ -20,7 +20,7 @@ from .difference_sections import how_tested, label_differences
 from .label_sections import classes, confusion, some
 from .markdown_tables import aligned, score, table
 from .provenance import how_made, this_report, times_section
-from .system_order import COLUMNS, brackets, columns, groups_of, ordered, warnings_of
+from .system_order import COLUMNS, brackets, columns, groups_of, order_of, ordered, warnings_of
 
 Data = Mapping[str, Any]
 MOST_PAIRS = 45
@@ -113,11 +113,10 @@ def _leaderboard(data: Data) -> str:
     count = data["groups"]["count"]
     few = count < FEWEST_GROUPS
     level = f"{100 * data['settings']['level']:g} % intervals over {count} {md(groups_of(data))}"
-    order = "what dev chose, then by dev UAR" if data["chosen"] else "by UAR"
     text = (
         "UAR is the mean share of each label that was found, accuracy the share of all clips. "
         + (brackets(data) if few else f"In brackets: {level}.")
-        + f" Order: {order}." * (len(rows) > 1)
+        + order_of(data)
     )
     if data["test"]["absent"]:
         absent = some([md(label) for label in data["test"]["absent"]])
@@ -150,16 +149,14 @@ def _measures(data: Data) -> str:
                 " A few of them have most of the clips: together they tell as much as "
                 f"{data['groups']['effective']:.1f} of equal size would."
             )
-    order = "by UAR on test"
-    if data["chosen"]:
-        order = "what dev chose first, then by dev UAR"
+    text += order_of(data)
     if data["dev"]:
-        order += f". Dev UAR is on the {data['dev']['clips']} dev clips that all members have"
+        text += f" Dev UAR is on the {data['dev']['clips']} dev clips that all members have."
     meant = (
         "F1 combines precision and recall of a label: macro F1 is its mean over labels, weighted "
         "F1 that weighted by clips."
     )
-    return f"## Every measure\n\n{meant} {text} Order: {order}.\n\n{table(header, rows)}\n\n" + (
+    return f"## Every measure\n\n{meant} {text}\n\n{table(header, rows)}\n\n" + (
         f"{_reliability(data)}\n\n{_expected(data)}".strip()
     )
 

@@ -36,6 +36,17 @@ def ordered(data: Data) -> list[str]:
     return sorted(systems, key=place)
 
 
+def order_of(data: Data) -> str:
+    """Return a sentence on the order of `ordered`, with a blank before it; blank of one system."""
+    if len(data["systems"]) == 1:
+        return ""
+    title = columns(data)[0][1]
+    order = (
+        f"what dev chose first, then by dev {title}" if data["chosen"] else f"by {title} on test"
+    )
+    return f" Order: {order}."
+
+
 def by_rank(data: Data) -> list[tuple[str, Data]]:
     """Return the systems of a comparison over corpora, the best mean rank first."""
     return sorted(data["systems"].items(), key=lambda item: (item[1]["rank"], item[0]))
