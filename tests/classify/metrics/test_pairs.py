@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from affekt.classify.evaluation.scores.scoring import family_of, pairs
+from affekt.classify.metrics import detectable as detectable_
 from affekt.classify.metrics.bootstrap import resample
 from affekt.classify.metrics.detectable import detectable, groups_needed
 from affekt.classify.metrics.max_t import max_t
@@ -155,6 +156,25 @@ def test_what_is_detectable_takes_the_better_system_from_each_pair():
     star = detectable(differences[:, :2], share, systems=systems[:2], **sets)
     assert star == pytest.approx(detectable(differences[:, :2], share, **sets))
     assert (star <= found[:2]).all()  # one comparison less
+
+
+def test_groups_needed_are_the_fewest_for_which_every_difference_is_small_enough(monkeypatch):
+    """Without a search for the differences themselves; a pair that is alike does not count."""
+    sizes, found = (10, 20, 60, 200), []
+    monkeypatch.setattr(detectable_, "SIZES", sizes)
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        spread = rng.normal(0, rng.uniform(0.05, 0.4), (9, 3)) / 9
+        family = spread[:, [0, 0]] - spread[:, [1, 2]] * [1, seed % 4 > 0], np.full(9, 1 / 9)
+        if seed % 4 == 1:
+            family[0][:, 1] = 0
+        options = {"n_sets": 60, "n_draws": 400}
+        whole = [detectable(*family, n_groups=size, **options) for size in sizes]
+        fits = [np.nanmax(one) <= 0.1 for one in whole]
+        expected = next((size for size, fit in zip(sizes, fits, strict=True) if fit), None)
+        assert groups_needed(*family) == expected
+        found.append(expected)
+    assert len(set(found)) > 2
 
 
 def test_unequal_speakers_weigh_by_what_their_clips_tell():
