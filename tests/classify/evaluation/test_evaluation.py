@@ -203,7 +203,7 @@ def test_dev_and_test_must_be_apart():
         ("level", 95), ("level", 1), ("level", "0.95"), ("n_resamples", 1), ("n_resamples", 1e4),
         ("random_state", 1.5), ("strategies", "mean"), ("by", "language"),
     ]:  # fmt: skip
-        with pytest.raises(InputError, match=f"{name} is {value!r}"):
+        with pytest.raises(InputError, match=f"`{name}` is {value!r}"):
             compare(proba, table, task, **{name: value})
 
 
@@ -358,5 +358,5 @@ def test_calibration_after_fusion_is_scored_out_of_fold_and_is_what_is_served():
     assert metrics.nll(codes, again.select(table.ids).proba) == pytest.approx(
         found["test"]["nll"]["value"]
     )
-    with pytest.raises(InputError, match="calibrate_fused='temperature' is fitted on dev"):
+    with pytest.raises(InputError, match="`calibrate_fused='temperature'` is fitted on dev"):
         compare(test, table, task, calibrate_fused="temperature", n_resamples=50)
