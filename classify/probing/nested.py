@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache.errors import InputError
+from ...cache.manifest.manifest import check_manifest
 from ..data.splitting import leaks
 from ..data.task import Task
 from ..models.read_features import leave_out
@@ -118,6 +119,7 @@ def probe(
     >>> found.chosen["layer"], len(found.data["folds"])
     (2, 5)
     """
+    check_manifest(clips)
     task = task if isinstance(task, Task) else Task.of(task)
     values = _values(task, C=C, alpha=alpha)
     named = _named(spaces)
@@ -315,6 +317,10 @@ def _values(task: Task, **given: Sequence[float] | None) -> Sequence[float]:
             )
     values = given[job.penalty]
     values = job.grid if values is None else values
+    if isinstance(values, str) or not hasattr(values, "__iter__"):
+        raise InputError(
+            f"`{job.penalty}` is {values!r}; expected numbers, as {job.penalty}=[{job.some()}]"
+        )
     job.check_values(values)
     return values
 

@@ -205,6 +205,8 @@ def test_input_errors(corpus):
     _, clips, a, _ = corpus
     for options, words in (
         ({"C": []}, "expected numbers, as 0.1,1"),
+        ({"C": "0.1"}, r"`C` is '0\.1'; expected numbers, as C=\["),
+        ({"C": 0.1}, r"`C` is 0\.1; expected numbers, as C=\["),
         ({"C": [0.1, 1e308]}, "`C` is 1e.308; expected a finite number from 1e-12 to 1e.12"),
         ({"C": [0.1, float("nan")]}, "`C` is nan"),
         ({"C": [0.1, 0.1]}, "expected each value once"),
@@ -215,6 +217,8 @@ def test_input_errors(corpus):
     ):
         with pytest.raises(InputError, match=words):
             probe(clips, a, "valence", **options)
+    with pytest.raises(InputError, match="clips is of type Space, expected a Manifest"):
+        probe(a, clips, "valence")
     one = clips.select(
         [c for c, y in zip(clips.ids, clips["label"], strict=True) if y == "neutral"]
     )
