@@ -98,6 +98,7 @@ def find_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
         source = {"name": name, "origin": "hub", "commit": str(located.commit)}
         if not any(folder.glob("model*.safetensors")):
             locate(name, located.commit, allow=_DOWNLOAD_PICKLE, what="encoder")
+    _refuse_pointers(folder)
     config = _read_config(folder)
     weights, container = _find_weights(folder)
     return Checkpoint(folder, source, config, weights, container, root)
@@ -126,6 +127,14 @@ def _transformer_folder(root: Path) -> Path:
     if not folder.is_relative_to(root.resolve()):
         raise InputError(f"{modules}: the path {first['path']!r} leaves the folder")
     return folder
+
+
+def _refuse_pointers(folder: Path) -> None:
+    """Refuse a repository that was cloned without its large files."""
+    for path in sorted(folder.glob("*.*")):
+        small = path.is_file() and path.stat().st_size < 1024
+        if small and path.read_bytes().startswith(b"version https://git-lfs"):
+            raise InputError(f"{path}: a pointer of Git LFS, not the file; git lfs pull fetches it")
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

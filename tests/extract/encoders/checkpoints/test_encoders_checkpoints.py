@@ -209,6 +209,18 @@ def test_converted_weights_that_were_changed_are_converted_again(tmp_path, monke
     assert copy.stat().st_mtime_ns == made
 
 
+@pytest.mark.parametrize(
+    ("model", "file"),
+    [("xlsr", "model.safetensors"), ("bert", "tokenizer.json"), ("bert", "config.json")],
+)
+def test_pointers_of_git_lfs_are_named(tmp_path, model, file):
+    shutil.copytree(model_folder(model), tmp_path / "m")
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 9\n"
+    (tmp_path / "m" / file).write_text(pointer)
+    with pytest.raises(InputError, match=rf"{file}: a pointer of Git LFS.*git lfs pull"):
+        open_backend(str(tmp_path / "m"))
+
+
 def test_sparse_weights_are_refused_before_they_are_hashed(tmp_path):
     shutil.copytree(model_folder("xlsr"), tmp_path / "m")
     weights = tmp_path / "m" / "model.safetensors"
