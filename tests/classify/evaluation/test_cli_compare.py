@@ -242,7 +242,7 @@ def test_answers_without_probabilities_or_for_some_clips_only(folder):
             "no clip has speaker 'nobody'",
         ),
         (["--counts", "a=1", "--counts", "b=2"], "--of"),
-        (["--counts", "a=0", "--counts", "b=0", "--of", "0"], "(--of) is 0; expected a whole"),
+        (["--counts", "a=0", "--counts", "b=0", "--of", "0"], "--of is 0; expected a whole"),
         (["--counts", "a=1", "--counts", "a=2", "--of", "3"], "each name once"),
         (["--counts", "a=x", "--counts", "b=2", "--of", "3"], "expected a number"),
         (["{f}/speech/pred.csv", "{f}/speech/pred.csv", "--truth", "{f}/clips.csv"], "two members"),
