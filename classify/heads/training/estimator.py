@@ -228,10 +228,11 @@ class TorchEstimator(Stored):
 
         def by_itself(seed: int, epoch: Any) -> tuple[nn.Module, Trained]:
             with cpu_threads(self.n_threads), private_random(seed, device):
-                network = build().to(device)
+                network: Any = build().to(device)
+                written = network.written_out(x, loss) if hasattr(network, "written_out") else None
                 found = train(
                     network,
-                    lambda batch: loss(network(x.index_select(0, batch)), batch),
+                    written or (lambda batch: loss(network(x.index_select(0, batch)), batch)),
                     epoch,
                     settings,
                     steps_per_epoch=steps,

@@ -136,7 +136,8 @@ def train(
     Parameters
     ----------
     loss : callable
-        Takes row positions (a tensor) and returns the scalar loss of the network on them.
+        Takes row positions (a tensor) and returns the scalar loss of the network on them; one that
+        has no graph has written the gradients.
     epoch_batches : callable
         Returns the row positions of one epoch, batch by batch.
     steps_per_epoch : int
@@ -281,7 +282,8 @@ class _Step:
     def _plain(self, rows: Tensor) -> Tensor:
         self.optimiser.zero_grad(set_to_none=True)
         value = self.loss(rows)
-        value.backward()
+        if value.requires_grad:
+            value.backward()
         if self.clip_norm is not None:
             self.optimiser.clip(self.clip_norm)
         self.optimiser.step()

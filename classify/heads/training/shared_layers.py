@@ -72,6 +72,16 @@ def zeroed_(x: Tensor, kept: Tensor | None) -> Tensor:
     return x
 
 
+def dropped_(x: Tensor, p: float) -> float:
+    """Do in place what `dropped` does, on a CPU; return what kept numbers were multiplied by."""
+    kept, scale = drawn(x, p)
+    if kept is not None:
+        values = x.numpy()  # of (units, rows) a view: masks in its order take a fourth of the time
+        values *= np.asarray(kept.numpy(), order="C" if x.is_contiguous() else "F")
+        values *= scale
+    return scale
+
+
 class Dropout(nn.Dropout):
     """`torch.nn.Dropout` by `dropped`.
 
