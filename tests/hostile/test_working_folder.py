@@ -6,6 +6,7 @@ import ast
 import os
 import sys
 import sysconfig
+from functools import cache
 from pathlib import Path
 from subprocess import CompletedProcess, run
 
@@ -19,6 +20,7 @@ from .world import COMMANDS, build
 ROOT = Path(affekt.__file__).resolve().parents[1]
 
 
+@cache
 def imported() -> set[str]:
     """Return every module of others that a line of ours imports, for whatever command or option."""
     found = set()
@@ -32,9 +34,8 @@ def imported() -> set[str]:
     return found
 
 
-IMPORTED = sorted(imported())
-#: packages that affekt imports, those that they import, and what Python looks for as it starts
-MODULES = {name.split(".")[0] for name in IMPORTED} | {
+#: packages that those of affekt import, and what Python looks for as it starts
+MODULES = {
     *("cache", "classify", "extract", "cloudpickle", "pandas", "sitecustomize", "usercustomize"),
     *("argparse", "asyncio", "decimal", "fcntl", "ipaddress", "pickle", "queue", "resource"),
     *("random", "secrets", "socket", "string", "tokenizers", "uuid", "wave", "weakref"),
@@ -70,7 +71,7 @@ def world(tmp_path_factory) -> Path:
         build(folder)
     finally:
         os.chdir(before)
-    for name in MODULES - {"scipy"}:
+    for name in (MODULES | {name.split(".")[0] for name in imported()}) - {"scipy"}:
         (folder / f"{name}.py").write_text(CODE)
     (folder / "scipy").mkdir()
     (folder / "scipy" / "__init__.py").write_text(CODE)
@@ -115,7 +116,7 @@ def test_no_line_of_ours_imports_a_module_of_the_working_folder(world, tmp_path)
     script = tmp_path / "affekt"
     script.write_text(
         "import importlib\nimport affekt.classify.cli\n"
-        f"for name in {IMPORTED!r}:\n"
+        f"for name in {sorted(imported())!r}:\n"
         "    try:\n"
         "        importlib.import_module(name)\n"
         "    except ImportError as error:\n"

@@ -1,4 +1,7 @@
-"""A run has one result, whatever backend joblib trains its members, seeds, folds and repeats on."""
+"""A run has one result, whatever backend joblib trains its members, seeds, folds and repeats on.
+
+So has a search: the clusters of Dask and Ray that are started here do both.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from affekt.classify import run
 from affekt.classify.experiments.demo.corpus import write_corpus
 from affekt.classify.heads.training.loop import DivergedError
 
-from ...heads.test_search_backends import backend
+from ...heads.test_search_backends import backend, results
 from .test_side_by_side import contents, recipe
 
 FOLDS = """\
@@ -64,15 +67,19 @@ def test_every_backend_leaves_the_same_files(folder, folds, name):
     with backend(name):
         run(recipe(folder, name, SETTINGS), n_jobs=1, progress=said.append)
         found = run_folds(folder, "folds-dask") if name == "dask" else folds
+        searched = results(("grid", "halving")) if name == "dask" else {}
     assert any(line.startswith("training 3 members in workers of ") for line in said)
     assert contents(folder / name) == contents(folder / "alone")
     assert found == folds
+    assert searched == results(tuple(searched))
 
 
-def test_repeats_on_ray(folder, folds):
+def test_repeats_and_a_search_on_ray(folder, folds):
     """It starts its processes anew for each fold: those of Dask are folds by language too."""
     with backend("ray"):
         assert run_folds(folder, "folds-ray", SPLITS[1:]) == folds[1:]
+        searched = results(("grid",))
+    assert searched == results(("grid",))
 
 
 def test_an_error_of_a_fit_is_the_error_of_the_run(folder):
