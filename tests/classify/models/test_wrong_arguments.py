@@ -49,7 +49,7 @@ def test_clips_that_are_no_manifest(space, model):
         lambda: model.fit(None),
         lambda: compare({}, ROWS, "valence"),
     ):
-        with pytest.raises(InputError, match=r"expected a Manifest; Manifest\.read .*Manifest\.from_frame"):
+        with pytest.raises(InputError, match=r"Manifest\.read .*Manifest\.from_frame"):
             call()
 
 
