@@ -36,7 +36,7 @@ SPAN = ["id", "start", "end"]  # of windows, before the columns of numbers
 MEANS = {
     "low_rate": " (sampled at fewer Hz than the model reads: often wrong if training was not)",
     "unlike_training": " (far from all that the model was trained on: do not trust the answer."
-    " Recorded in another way, such as at another sampling rate?)",
+    " Recorded in another way, such as at another sampling rate, or much longer or shorter?)",
     "separate_channels": " (perhaps two people on a telephone: the answer is of both together)",
 }
 

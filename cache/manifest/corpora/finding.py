@@ -51,7 +51,7 @@ def kind_of(path: Path) -> str:
     tables = sorted(str(found) for suffix in SUFFIXES for found in path.glob(f"*{suffix}"))
     raise InputError(
         f"{path} holds {shown}: no corpus that affekt recognises. If the folders are named after "
-        "the labels, use --as folders, or where the file names begin with the speaker "
+        "the labels, use --as folders, or where the file names begin with the speaker, "
         "--as '{label}/{speaker}_{}'; if the labels are in the file names, give their pattern, "
         "such as --as '{speaker}/{label}_{take}'; otherwise give a table"
         + (f", such as {tables[0]}" if tables else "")
