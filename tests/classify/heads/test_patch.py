@@ -8,6 +8,7 @@ import torch
 from affekt.classify.heads import PatchTransformerHead
 from affekt.classify.heads.networks.encoder_stack import EncoderStack, to_patches
 from affekt.classify.heads.networks.patch import CARD, PatchTransformer
+from affekt.classify.heads.training import estimator
 from affekt.classify.heads.training.loop import private_random
 from affekt.classify.heads.training.sampling import batches
 from torch import nn
@@ -212,8 +213,11 @@ def test_loss_curve_equals_plain_pytorch():
     assert curve[-1] < curve[0]
 
 
-@pytest.mark.parametrize(("rows", "epochs"), [(40, 30), (2400, 20), (6400, 10)])
-def test_without_max_epochs_there_are_some_1500_steps(rows, epochs):
+@pytest.mark.parametrize(("rows", "epochs"), [(40, 30), (240, 18), (640, 10)])
+def test_without_max_epochs_there_are_some_1500_steps(rows, epochs, monkeypatch):
+    """And 10 to 30 epochs; a tenth of the steps is enough to see it."""
+    assert estimator.STEPS == 1500
+    monkeypatch.setattr(estimator, "STEPS", 150)
     rng = np.random.default_rng(0)
     tiny = {"d_model": 4, "n_attention_heads": 1, "feedforward": 4, "hidden": 4, "n_blocks": 1}
     X, y = rng.standard_normal((rows, 8)), np.arange(rows) % 2
