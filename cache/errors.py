@@ -166,7 +166,7 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     >>> nearest("xyz", ["speaker", "label"]), nearest("c", ["C", "on"])
     ('', " Did you mean 'C'?")
     """
-    folded = {choice.casefold(): choice for choice in choices}
+    folded = {choice.casefold(): choice for choice in reversed([*choices])}  # the first spelling
     like = 0.6 if len(str(word)) > 1 else 1  # a letter is like any short word
     found = difflib.get_close_matches(str(word).casefold(), folded, n=1, cutoff=like)
     return f" Did you mean {folded[found[0]]!r}?" if found else ""
