@@ -109,7 +109,7 @@ def detectable(
     if systems is None:
         systems = np.tile([0, 1], (n_pairs, 1))
     at, differ = np.full(n_pairs, len(GAPS)), differences.any(axis=0)
-    last = len(GAPS) if up_to is None else max(np.searchsorted(GAPS, up_to, "right") - 1, 0)
+    last = len(GAPS) if up_to is None else max(int(np.searchsorted(GAPS, up_to, "right")) - 1, 0)
     likely = len(GAPS) // 2 if up_to is None else last
     equal_systems = _Sets(drawn, share, signs, by_clips)
     for better in np.unique(systems[:, 0]):
