@@ -15,7 +15,7 @@ import numpy as np
 
 from affekt.notebook import shown
 
-from ...cache.errors import InputError, shaped
+from ...cache.errors import InputError, check_number, shaped
 from ...cache.files.home_folder import at_home
 from ...cache.manifest import Manifest
 from ..data.predictions import Predictions
@@ -90,6 +90,7 @@ class Model(Predicts):
         self.features = list(features) if isinstance(features, Sequence) else [features]
         self.needs = [Needs.of(one) for one in self.features]
         self.scaling = Scaling(scale)
+        check_number("random_state", random_state, 0, 2**32 - 1, whole=True)
         self.random_state = random_state
         self.votes = votes
         self.canaries: list[np.ndarray | None] = [one.space.canary() for one in self.features]

@@ -41,7 +41,7 @@ class Needs:
     @classmethod
     def of(cls, features: Features) -> Needs:
         """Return what these features are, apart from where they are stored."""
-        if not hasattr(features, "space"):
+        if not hasattr(features, "combine"):
             raise InputError(
                 f"features is of type {type(features).__name__}; expected those of a space, as "
                 "space.features(layers=-1) returns them"

@@ -59,9 +59,16 @@ def test_names_in_place_of_a_cache_or_an_encoder(space, clips, cache, encoder):
         extract(clips, cache or space.cache, encoder or Encoder("ngram"))
 
 
-def test_a_space_in_place_of_its_features(space):
-    with pytest.raises(InputError, match=r"type Space; expected .*space\.features\(layers=-1\)"):
-        Model(LogisticHead(), "valence", space)
+@pytest.mark.parametrize("kind", ["Space", "Cache", "Encoder"])
+def test_a_space_in_place_of_its_features(space, kind):
+    wrong = {"Space": space, "Cache": space.cache, "Encoder": Encoder("ngram")}[kind]
+    with pytest.raises(InputError, match=rf"type {kind}; expected .*space\.features\(layers=-1\)"):
+        Model(LogisticHead(), "valence", wrong)
+
+
+def test_a_seed_that_is_not_a_number(space):
+    with pytest.raises(InputError, match="`random_state` is 'x'; expected a whole number"):
+        Model(LogisticHead(), "valence", space.features(), random_state="x")
 
 
 def test_members_that_are_no_predictions(clips, model):
