@@ -99,7 +99,7 @@ REPORT = ("comparison.json", "report.md", "report.html", "clips.json", "tables.t
     metavar="NAME=RIGHT",
     help="Number of correct clips, if only that is known (repeatable).",
 )
-@click.option("--of", type=int, help="Number of test clips, for --counts.")
+@click.option("--of", "n", type=int, help="Number of test clips, for --counts.")
 @click.option("--latex", is_flag=True, help="Also write tables.tex.")
 @click.option(
     "--figures/--no-figures", default=True, show_default=True, help="Write figures/ (SVG and PNG)."
@@ -120,7 +120,7 @@ REPORT = ("comparison.json", "report.md", "report.html", "clips.json", "tables.t
 def compare(
     predictions: Sequence[str],
     counts: Sequence[str],
-    of: int | None,
+    n: int | None,
     measure: str,
     rope: float,
     as_json: bool,
@@ -138,13 +138,12 @@ def compare(
     compare out-emodb out-ravdess ...
     """
     if counts:
-        if predictions or of is None:
+        if predictions or n is None:
             raise InputError("--counts needs --of CLIPS, and no prediction files")
         from .scores.counts import compare_counts, counts_text
 
-        result = compare_counts(
-            {k: _int(k, v) for k, v in named_values("--counts", counts).items()}, of
-        )
+        right = {name: _int(name, text) for name, text in named_values("--counts", counts).items()}
+        result = compare_counts(right, n)
         click.echo(json.dumps(result, indent=1) if as_json else counts_text(result))
         return
     if _are_runs(predictions, options):

@@ -51,7 +51,7 @@ def compare_counts(counts: Mapping[str, int], n: int) -> dict[str, Any]:
     >>> found["pairs"][0]["sentence"]
     'mean and MarIA: no difference can be shown: 225 vs 224 of 300, p = 1.0'
     """
-    check_number("of", n, 1, whole=True)
+    check_number("n", n, 1, whole=True)
     for name, right in counts.items():
         if not 0 <= right <= n:
             raise InputError(

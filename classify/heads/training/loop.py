@@ -282,8 +282,8 @@ class _Step:
     def _plain(self, rows: Tensor) -> Tensor:
         self.optimiser.zero_grad(set_to_none=True)
         value = self.loss(rows)
-        if value.requires_grad:
-            value.backward()
+        if value.requires_grad or next(self.network.parameters()).grad is None:
+            value.backward()  # which says what is wrong with a loss that has no graph
         if self.clip_norm is not None:
             self.optimiser.clip(self.clip_norm)
         self.optimiser.step()

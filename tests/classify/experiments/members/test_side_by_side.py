@@ -164,7 +164,8 @@ def test_no_process_stays_after_a_signal(folder, number, code):
     report = f"stopped-{number.name}"
     path = recipe(folder, report, "max_epochs: 1000000, early_stopping: false")
     program = (
-        "from affekt.classify.experiments.members import side_by_side as s; s.WORTH = 0;"
+        "from affekt.classify.experiments.members import side_by_side as s, trainer;"
+        "s.WORTH = trainer.PAUSE = 0;"
         f"from affekt.classify.cli import main; main(['run', {str(path)!r}, '--n-jobs', '2'])"
     )
     with started([sys.executable, "-c", program], stderr=subprocess.PIPE) as process:
