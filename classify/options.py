@@ -15,7 +15,7 @@ C_RANGE = (1e-12, 1e12)  # of a logistic regression; beyond it, sums overflow
 SCALE = "Standardise the features: true, false, or within each speaker, language or dataset."
 
 CACHE = click.option(
-    "--cache", required=True, type=click.Path(path_type=Path), help="Cache folder."
+    "--cache", "-c", required=True, type=click.Path(path_type=Path), help="Cache folder."
 )
 _TASKS = "Task: valence, emotion6, ..., or a YAML file."
 TASK = click.option("--task", required=True, help=_TASKS)

@@ -41,7 +41,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
     help="Language (ISO 639-3), or 'column' for that of each clip.  [default: detected]",
 )
 @click.option(
-    "--cache", type=click.Path(path_type=Path), help="Cache folder to keep embeddings in."
+    "--cache", "-c", type=click.Path(path_type=Path), help="Cache folder to keep embeddings in."
 )
 @ENCODERS
 @click.option(

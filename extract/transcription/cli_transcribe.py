@@ -42,6 +42,7 @@ BLANK = {
 )
 @click.option(
     "--cache",
+    "-c",
     type=click.Path(path_type=Path),
     help="Cache folder for the results.  [default: NAME.cache next to MANIFEST]",
 )

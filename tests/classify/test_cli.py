@@ -160,6 +160,12 @@ def test_every_command_can_be_imported_and_has_help():
     assert all(command.help for _, command in every_command())
 
 
+def test_a_cache_has_one_short_name_in_every_command():
+    options = [one for _, command in every_command() for one in command.params]
+    assert {"-c" in one.opts for one in options if "--cache" in one.opts} == {True}
+    assert {"--cache" in one.opts for one in options if "-c" in one.opts} == {True}
+
+
 @pytest.mark.parametrize(
     "command", [pytest.param(command, id=" ".join(words)) for words, command in every_command()]
 )

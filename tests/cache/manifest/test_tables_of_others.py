@@ -24,6 +24,7 @@ def read(folder: Path, data: str | bytes, name: str = "clips.csv") -> Manifest:
     return Manifest.read(path)
 
 
+CUT = gzip.compress(bytes(range(99)) * 99, mtime=0)[:40] + b"xx" * 40
 FORMS = {
     "lists.json": '{"file": ["a.wav", "b.wav"], "emotion": ["joy", "sad"]}',
     "pandas.json": '{"file": {"0": "a.wav", "7": "b.wav"}, "emotion": {"0": "joy", "7": "sad"}}',
@@ -76,7 +77,7 @@ def test_forms_that_read_the_same(tmp_path, name):
         ),
         ("x.csv", "file,Beginn\na.wav,0\na.wav,1\n", "Beginn .* Name it start$"),
         ("x.csv", "file;emotion\na.wav;Ärger\n".encode("cp1252"), "cp1252.*'Ärger'.*--encoding"),
-        ("x.csv.gz", gzip.compress(bytes(range(99)) * 99)[:40] + b"xx" * 40, "not a whole gzip"),
+        ("x.csv.gz", CUT, "not a whole gzip"),
         ("x.csv", "path\nfile:///a%20b.wav\n", "is a URL; write '/a b.wav'"),
         ("x.csv", "path\n$DATA/a.wav\n", "variables are not expanded"),
         ("x.jsonl", '{"path": "a.wav", "label": "x", "label": "y"}\n', "'label' appears twice"),

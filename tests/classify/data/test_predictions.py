@@ -239,7 +239,7 @@ TABLE = "id,anger,joy,neutral\na,0.5,0.25,0.25\n"
         ("p.csv", TABLE.replace(",", "\t").encode()),
         ("p.csv", TABLE.replace(",", "|").encode()),
         ("p.csv", TABLE.encode("utf-16")),
-        ("p.csv.gz", gzip.compress(TABLE.encode())),
+        ("p.csv.gz", gzip.compress(TABLE.encode(), mtime=0)),
         ("p", TABLE.encode("utf-8-sig")),
     ],
 )
