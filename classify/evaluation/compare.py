@@ -30,7 +30,7 @@ from .analyses.all import extras
 from .compare_numbers import compare_numbers
 from .compare_options import CompareOptions
 from .comparison import Comparison
-from .dev_test_overlap import LEARN_SHARES, rarer_on_dev
+from .dev_and_test import LEARN_SHARES, rarer_on_dev
 from .joining import Joined, assemble, best_on_dev, chosen_apart, each_group, mean_of_all
 from .scores import scoring
 from .scores.dev_choice import choice, choice_saw_test

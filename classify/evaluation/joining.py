@@ -21,7 +21,7 @@ from ..data.vocabulary import any_case
 from ..ensembles.combining import Combined
 from ..metrics.scored_clips import Part, Rated, cluster_names, clusters
 from .compare_options import CompareOptions
-from .dev_test_overlap import check_apart
+from .dev_and_test import check_apart
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest

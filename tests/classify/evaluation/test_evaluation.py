@@ -17,7 +17,7 @@ from affekt.classify.data.task import Task
 from affekt.classify.ensembles.calibration import CALIBRATORS
 from affekt.classify.evaluation.analyses.split_sanity import check_relation
 from affekt.classify.evaluation.compare import compare
-from affekt.classify.evaluation.dev_test_overlap import check_apart
+from affekt.classify.evaluation.dev_and_test import check_apart
 from affekt.classify.evaluation.scores.gaps import gaps
 from affekt.classify.evaluation.scores.scoring import mean_interval
 from affekt.classify.experiments.results.uses_of_test import record_use

@@ -1,4 +1,4 @@
-"""Dev and test must be different clips of different people, or the choice has seen the answer."""
+"""Dev next to test: other clips of other people, and labels about as frequent."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ...cache.manifest import Manifest
 
 MOST_TEXTS = 0.05
-
-
 LEARN_SHARES = {"vector", "isotonic", "stacking"}  # rules that learn how frequent labels are
 RARER = 4  # times as rare on dev as on test, with at least five clips to be expected
 
