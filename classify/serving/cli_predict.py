@@ -133,8 +133,7 @@ def predict(
     named = name_clips(inputs, text=text, root=root)
     clips, unread = named.clips, named.failed
     clips = _with_speakers(clips, chosen, speaker, one_speaker)
-    own = map(str, Path(model).glob("members/*/*.csv"))  # of the run that predicts
-    _check_places(output, figure, [*inputs, *own], clips)
+    _check_places(output, figure, [*inputs, *_own_predictions(model)], clips)
     if output is not None and output.suffix != ".jsonl":
         check_columns(chosen.nothing().labels, output)
     if cache is not None and not cache.is_file():  # a packed one is a file
@@ -233,6 +232,12 @@ def _with_speakers(
             raise InputError(f"--one-speaker: {found}")
         return clips.with_columns(speaker=named[0] if named else "the speaker of these files")
     return clips
+
+
+def _own_predictions(run: str) -> Iterator[str]:
+    """Yield the files of predictions in the folder of a run, of repeats too."""
+    for kind in ("members", "ensembles"):
+        yield from map(str, Path(run).rglob(f"{kind}/*/*.csv"))
 
 
 def _check_places(
