@@ -179,9 +179,10 @@ class Manifest:
             return np.broadcast_to(np.array(np.nan), len(self))  # at once, however many clips
         if name in COLUMNS:
             return np.broadcast_to(np.array("", dtype=object), len(self))
+        known = [one for one in (*self.columns, *COLUMNS) if one not in TIMES]
         raise InputError(
             f"{self.source} has no column {name!r}; it has {', '.join(self.columns)}."
-            + nearest(name, {*self.columns, *COLUMNS}.difference(TIMES))
+            + nearest(name, known)
         )
 
     def column(self, name: str) -> np.ndarray:

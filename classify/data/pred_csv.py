@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,8 +15,8 @@ from affekt.notebook import frame, shown
 
 from ...cache.errors import InputError, listed
 from ...cache.files.reading import parse_json
-from ...cache.manifest.tables.cells import with_points
-from ...cache.manifest.tables.separated import DELIMITERS
+from ...cache.manifest.tables.cells import is_frame, with_points
+from ...cache.manifest.tables.separated import delimiter_of
 from ...cache.manifest.tables.sources import opened
 from .escape import restored
 from .task_file import check_columns
@@ -90,8 +89,7 @@ def predictions_of_file(
         raise InputError(f"{path} cannot be read as predictions: {error}") from error
     if text.lstrip()[:1] in ("{", "["):
         return _of_json_lines(kind, path, text, labels, rename)
-    unquoted = re.sub(r'"[^"]*"', "", text.lstrip().partition("\n")[0])
-    delimiter = max(DELIMITERS, key=unquoted.count)
+    delimiter = delimiter_of(text.lstrip().partition("\n")[0])
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         rows = [(lines.line_num, row) for row in lines if row]
@@ -171,7 +169,7 @@ def predictions_of_frame(
     kind: type[Any], table: Any, labels: Sequence[str] | None, source: str
 ) -> Any:
     """Return the predictions in a pandas DataFrame, with the checks of `Predictions.read`."""
-    if not hasattr(table, "iloc") or not hasattr(table, "columns"):
+    if not is_frame(table):
         raise InputError(
             f"{source} is of type {type(table).__name__}, expected a pandas DataFrame; "
             "Predictions.read reads a file"
@@ -209,7 +207,7 @@ def in_order(values: Any, ids: Sequence[str], labels: Sequence[str], source: str
     >>> in_order(frame, ["a", "b"], ["yes", "no"], "<frame>").tolist()
     [[0.4, 0.6], [0.8, 0.2]]
     """
-    if hasattr(values, "iloc") and hasattr(values, "columns"):
+    if is_frame(values):
         for axis, (own, names) in enumerate(((values.index, ids), (values.columns, labels))):
             if len(own) == len(names) and set(own) == set(names):
                 values = values.reindex(list(names), axis=axis)

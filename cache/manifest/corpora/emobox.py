@@ -32,9 +32,8 @@ def read_emobox(
     Returns
     -------
     Manifest
-        ``split`` from the file, ``label`` through the label map (case is ignored where
-        it does not tell two apart), and the label as
-        it is written in ``emo``.
+        ``split`` from the file, ``label`` through the label map (case is ignored where it does not
+        tell two apart), and the label as it is written in ``emo``.
     """
     folder = corpus_folder(folder)
     files, beside = {}, []
@@ -65,8 +64,8 @@ def read_emobox(
             emotion = row.get("emo") or row.get("label")
             if not audio or not emotion:
                 raise InputError(f"{table.place(i)}: {sorted(row)}; expected key, wav and emo")
-            label = (labels or {}).get(emotion) or known.get(emotion.casefold(), emotion)
-            if labels is not None and emotion.casefold() not in known:
+            folded = emotion.casefold()
+            if labels is not None and folded not in known:
                 raise InputError(
                     f"{table.place(i)}: label {emotion!r} is not in {label_map} "
                     f"({', '.join(labels)}).{nearest(emotion, labels)}"
@@ -77,7 +76,7 @@ def read_emobox(
                     "path": audio,
                     "start": row.get("start_time"),
                     "end": row.get("end_time"),
-                    "label": label,
+                    "label": labels.get(emotion, known[folded]) if labels else emotion,
                     "speaker": row.get("speaker"),
                     "split": split,
                     "dataset": row.get("dataset") or folder.name,

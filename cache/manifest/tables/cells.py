@@ -75,6 +75,11 @@ def with_points(values: Sequence[str]) -> Sequence[str]:
     return [value.replace(",", ".") if _DECIMAL(value) else value for value in values]
 
 
+def is_frame(value: Any) -> bool:
+    """Whether a value is a pandas DataFrame; pandas need not be installed."""
+    return hasattr(value, "iloc") and hasattr(value, "columns")
+
+
 def without_points(values: Sequence[str]) -> Sequence[str]:
     """Return the cells of a column as whole numbers, where pandas wrote them next to blank ones.
 

@@ -27,6 +27,18 @@ class RaggedError(InputError):
     """A row has more or fewer fields than the header."""
 
 
+def delimiter_of(header: str) -> str:
+    """Return what separates the names of a header.
+
+    Examples
+    --------
+    >>> delimiter_of('id;"anger, hot";joy')
+    ';'
+    """
+    unquoted = re.sub(r'"[^"]*"', "", header)
+    return max(DELIMITERS, key=unquoted.count)
+
+
 class Separated:
     """The rows of one table of separated values.
 
@@ -61,8 +73,7 @@ class Separated:
             raise InputError(
                 f"{source}: JSON, not separated values; name it .jsonl, or .json if it is one list"
             )
-        unquoted = re.sub(r'"[^"]*"', "", header)
-        self.delimiter = said or max(DELIMITERS, key=unquoted.count)
+        self.delimiter = said or delimiter_of(header)
         self._header = header
         try:
             names = next(self._reader(iter(())), [])

@@ -20,7 +20,7 @@ import numpy as np
 from ...errors import InputError, check_characters, shaped
 from ...files.atomic_writes import written
 from ..paths import MAKERS
-from .cells import FloatText, text_of
+from .cells import FloatText, is_frame, text_of
 from .json_tables import json_line_rows, json_rows
 from .parquet_and_excel import parquet_columns, xlsx_columns
 from .separated import read_separated
@@ -111,7 +111,7 @@ def table_of_rows(rows: Iterable[Mapping[str, Any]], source: str) -> Table:
 
 def table_of_frame(frame: Any, source: str) -> Table:
     """Return the table of a pandas DataFrame, with the levels of its index that have a name."""
-    if not hasattr(frame, "iloc") or not hasattr(frame, "columns"):
+    if not is_frame(frame):
         raise InputError(
             f"{source} is of type {type(frame).__name__}, expected a pandas DataFrame; {MAKERS}"
         )

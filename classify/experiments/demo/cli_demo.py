@@ -42,7 +42,6 @@ def demo(
     trains a head on each, compares members and ensembles, and prints the table and where the report
     is. A second call does only what changed.
     """
-    from ....cache.manifest import Manifest
     from ..first_recipe.recipe_for import write_recipe
     from ..run import run
 
@@ -57,9 +56,8 @@ def demo(
         task = task or "valence"
         click.echo("Synthetic corpus: the numbers below say nothing about real emotion.\n")
     recipe = write_recipe(manifest, output / "recipe.yaml", task, root)
-    of_table = Manifest.read(manifest, root).notes  # the run prints them
     for note in recipe.notes:
-        if note not in of_table:
+        if note not in recipe.of_table:
             to_stderr(note)
     with heartbeat(to_stderr) as progress:
         outcome = run(recipe.path, progress=progress)

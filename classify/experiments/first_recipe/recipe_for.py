@@ -54,6 +54,8 @@ class FirstRecipe:
         How many speakers and languages there are, how long the recordings are.
     notes : list of str
         For its reader.
+    of_table : list of str
+        Those of the notes that every reading of the table gives, so a run prints them too.
     has_speakers : bool
         Whether the table has a column of them.
     """
@@ -65,6 +67,7 @@ class FirstRecipe:
     members: list[str] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    of_table: list[str] = field(default_factory=list)
     has_speakers: bool = True
 
 
@@ -106,6 +109,7 @@ def write_recipe(
     manifest, path = Path(manifest), Path(path)
     _check_name(manifest, path)
     clips = Manifest.read(manifest, root)
+    of_table = list(clips.notes)
     chosen = task_for(clips) if task is None else describe_given(Task.of(task), clips)
     if chosen.votes:
         raters = chosen.votes if isinstance(chosen.votes, tuple) else None
@@ -116,7 +120,8 @@ def write_recipe(
     task_path = path.with_name(f"{beside}task.yaml")
     given = task and (_path(task, path.parent) if task.endswith((".yaml", ".yml")) else task)
     named = chosen.name or given or task_path.name
-    found = FirstRecipe(path, len(clips), named, members=[f"{kind}-lr" for kind in kinds])
+    members = [f"{kind}-lr" for kind in kinds]
+    found = FirstRecipe(path, len(clips), named, members=members, of_table=of_table)
     found.has_speakers = "speaker" in clips
     found.facts = [*_counted(clips, "speaker"), *_counted(clips, "language"), *sides.facts]
     found.notes = [
