@@ -166,22 +166,25 @@ def _apart(
 
 def _scores(joined: Joined[Rated], drawn: Measured, name: str) -> dict[str, Any]:
     """Return every measure of one system, over all dimensions and for each."""
-    level = joined.options.level
     sums = drawn.sums[name].sum(axis=0)
-    found: dict[str, Any] = _measures(drawn, name, -1, level)
-    found["dimensions"] = {}
-    for at, dimension in enumerate(joined.test.task.labels):
-        n, x, y, xx, yy = (float(one) for one in sums[at, :5])
+    found = _each_dimension(joined, drawn, name)
+    for at, one in enumerate(found["dimensions"].values()):
+        n, x, y, xx, yy = (float(sum_) for sum_ in sums[at, :5])
         spread = [
             math.sqrt(max(q / n - (s / n) ** 2, 0)) if n else 0 for q, s in ((xx, x), (yy, y))
         ]
-        found["dimensions"][dimension] = {
-            **_measures(drawn, name, at, level),
-            "clips": int(n),
-            "bias": (y - x) / n if n else None,
-            "spread": spread[1] / spread[0] if spread[0] else None,
-        }
+        one["clips"] = int(n)
+        one["bias"] = (y - x) / n if n else None
+        one["spread"] = spread[1] / spread[0] if spread[0] else None
     return found
+
+
+def _each_dimension(joined: Joined[Rated], drawn: Measured, name: str) -> dict[str, Any]:
+    """Return the measures of one system: their means over dimensions, and those of each."""
+    level = joined.options.level
+    each = enumerate(joined.test.task.labels)
+    own = {dimension: _measures(drawn, name, at, level) for at, dimension in each}
+    return {**_measures(drawn, name, -1, level), "dimensions": own}
 
 
 def _measures(drawn: Measured, name: str, at: int, level: float) -> dict[str, Any]:
@@ -246,7 +249,7 @@ def _by(joined: Joined[Rated], systems: Mapping[str, Predictions], column: str) 
 
     def measured(at: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
         drawn = joined.test.measured(systems, groups, at, pooled=joined.pooled(at), **options.draws)
-        own = {name: _measures(drawn, name, -1, options.level) for name in systems}
+        own = {name: _each_dimension(joined, drawn, name) for name in systems}
         return {"groups": drawn.groups, "systems": own}
 
     rows = by_value(joined, column, measured)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...data.escape import latex
+from .markdown.dimension_report import by_dimension
 from .markdown.system_order import columns, groups_of, of_groups, ordered
 
 Data = Mapping[str, Any]
@@ -30,23 +31,48 @@ def systems_table(data: Data) -> str:
 
 
 def by_table(data: Data, column: str) -> str:
-    """Return UAR (or CCC) by a column, one system per column of the table, at most six."""
+    """Return UAR (or CCC) by a column, one system per column of the table, at most six.
+
+    The first system, which dev chose, has intervals.
+    """
     part, names = data["by"][column], ordered(data)[:6]
     lead, title = columns(data)[0]
     rows = [
         [
             latex(value or "(blank)"),
             str(row["clips"]),
-            *(_score(row["systems"][name][lead]) for name in names),
+            *(_score(row["systems"][name][lead], with_interval=name == names[0]) for name in names),
         ]
         for value, row in part["values"].items()
     ]
     mean = [f"{part['macro'][name][lead]:.3f}" for name in names]
-    pooled = [_score(data["systems"][name]["test"][lead]) for name in names]
+    whole = [data["systems"][name]["test"][lead] for name in names]
+    pooled = [_score(one, with_interval=one is whole[0]) for one in whole]
     rows += [["mean", "", *mean], ["pooled", str(data["test"]["clips"]), *pooled]]
     header = [latex(column), "clips", *map(latex, names)]
-    key = "".join(sign if sign.isalnum() else "-" for sign in column)
-    return _table(header, rows, f"{title} by {latex(column)}.", f"tab:{key}")
+    return _table(header, rows, f"{title} by {latex(column)}.", f"tab:{_key(column)}")
+
+
+def dimensions_table(data: Data) -> str:
+    """Return the CCC of each dimension, with intervals, a system in each row."""
+    scales = data["task"]["labels"]
+    rows = []
+    for name in ordered(data):
+        own = data["systems"][name]["test"]["dimensions"]
+        rows.append([latex(name), *(_score(own[one]["ccc"], with_interval=True) for one in scales)])
+    return _table(["system", *map(latex, scales)], rows, "CCC of each scale.", "tab:scales")
+
+
+def by_dimensions_table(data: Data, column: str) -> str:
+    """Return the CCC of each dimension by a column, with intervals, of the first system."""
+    found = by_dimension(data, column)
+    rows = [
+        [latex(value), *(_score(one, with_interval=True) for one in own)]
+        for value, own in found.items()
+    ]
+    header = [latex(column), *map(latex, data["task"]["labels"])]
+    caption = f"CCC of {latex(ordered(data)[0])} on each scale, by {latex(column)}."
+    return _table(header, rows, caption, f"tab:scales-{_key(column)}")
 
 
 def pairs_table(data: Data) -> str:
@@ -82,7 +108,11 @@ def pairs_table(data: Data) -> str:
 def tables(data: Data) -> str:
     """Return all tables, one after the other."""
     found = [systems_table(data), *([pairs_table(data)] if data["pairs"] else [])]
-    found += [by_table(data, column) for column in data["by"]]
+    if columns(data)[0][0] == "ccc" and len(data["task"]["labels"]) > 1:
+        found.append(dimensions_table(data))
+    for column in data["by"]:
+        found.append(by_table(data, column))
+        found += [by_dimensions_table(data, column)] if by_dimension(data, column) else []
     return NEEDS + "\n" + "\n".join(found)
 
 
@@ -101,6 +131,10 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str, l
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _key(column: str) -> str:
+    return "".join(sign if sign.isalnum() else "-" for sign in column)
 
 
 def _score(value: Data, *, with_interval: bool = False) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ....cache.files.kept_results import programs
 from ....cache.files.reading import json_sha256
 from ...data.splitting.old_split import continue_split
 from ...data.votes import task_votes
@@ -17,16 +18,13 @@ if TYPE_CHECKING:
     from ..recipes.entries import MemberEntry
     from ..recipes.prepared import Prepared
 
-REPORT = 8  # raised when the same members give a different report
-
 
 def run_key(ready: Prepared) -> str:
-    """Return a key over everything that decides the report."""
+    """Return a key over everything that decides the report, the sources of affekt included."""
     recipe = ready.recipe
     return json_sha256(
         {
-            "epoch": EPOCH,
-            "report": REPORT,
+            "programs": programs(),
             "task": ready.task.hash,
             "clips": ready.labelled.hash,
             **(

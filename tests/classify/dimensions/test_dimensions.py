@@ -13,6 +13,7 @@ from affekt.cache import Cache, InputError, Manifest
 from affekt.classify import Task, compare, load_model
 from affekt.classify.cli import affekt
 from affekt.classify.data.estimates import Estimates
+from affekt.classify.evaluation.reports.markdown.markdown_tables import score
 from affekt.classify.experiments.demo.corpus import write_corpus
 from affekt.classify.heads import RidgeHead
 from affekt.classify.serving.output import is_output
@@ -219,7 +220,7 @@ def finished(tmp_path_factory) -> Path:
     return folder
 
 
-def test_a_run_is_scored_as_its_files_say(finished):
+def test_a_run_is_scored_as_its_files_say(finished, tmp_path):
     data = json.loads((finished / "out/comparison.json").read_text(encoding="utf-8"))
     assert data["measure"] == "ccc"
     assert set(data["systems"]) == {"speech", "text", "net", "mean"}
@@ -249,6 +250,16 @@ def test_a_run_is_scored_as_its_files_say(finished):
     report = (finished / "out/report.md").read_text(encoding="utf-8")
     for part in ("## Systems", "## Each dimension", "## CCC by language", "test CCC over 2 seeds"):
         assert part in report
+    invoke("report", finished / "out", "-o", tmp_path / "t.tex")
+    latex = (tmp_path / "t.tex").read_text(encoding="utf-8")
+    for language, row in data["by"]["language"]["values"].items():
+        cells = []
+        for at, one in enumerate(row["systems"][data["chosen"]]["dimensions"].values()):
+            known = np.isfinite(truth[:, at]) & (np.array(list(clips["language"])) == language)
+            ccc = audmetric.concordance_cc(truth[known, at], members[data["chosen"]][known, at])
+            cells.append(score({"value": ccc, "interval": one["ccc"]["interval"]}))
+        assert f"| {language} | {' | '.join(cells)} |" in report
+        assert f"{language} & {' & '.join(cells)} " in latex
     assert "UAR" not in report
     assert "if the systems were trained again on as many" in report  # three folds
     assert "Nothing to do" in invoke("run", finished / "recipe.yaml")

@@ -18,7 +18,7 @@ from affekt.classify import run
 from affekt.classify.experiments.known_encoders import recall
 from affekt.classify.experiments.members.trainer import Trainer
 from affekt.classify.experiments.preview import preview
-from affekt.classify.experiments.results import extra_results
+from affekt.classify.experiments.results import extra_results, run_keys
 
 from tests.support.encoder_models import saved, tone
 from tests.support.written_reports import found_in, lines_of
@@ -72,6 +72,14 @@ def copied(folder: Path, place: Path) -> Path:
     recipe = place / "r.yaml"
     recipe.write_text(recipe.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     return place
+
+
+def test_another_affekt_compares_anew_and_trains_nothing(with_encoder, tmp_path, monkeypatch):
+    recipe = copied(with_encoder, tmp_path / "copy") / "r.yaml"
+    assert not run(recipe).did
+    monkeypatch.setattr(run_keys, "programs", lambda: "of another version")
+    assert run(recipe).did == ["compared members and ensembles"]
+    assert not run(recipe).did
 
 
 def test_nothing_to_do_opens_no_encoder(with_encoder):

@@ -124,4 +124,23 @@ def _by(data: Data, column: str) -> str:
     return (
         f"## CCC by {md(column)}\n\nPooled over all values, CCC also profits from differences "
         f"between the values of {md(column)}; within one value it does not.\n\n{main}{notes}"
+        + _by_dimension(data, column)
     )
+
+
+def _by_dimension(data: Data, column: str) -> str:
+    rows = [[md(value), *map(score, own)] for value, own in by_dimension(data, column).items()]
+    if not rows:
+        return ""
+    header = [md(column), *(f"CCC of {md(one)}" for one in data["task"]["labels"])]
+    return f"\n\nEach dimension, of {md(ordered(data)[0])}:\n\n{table(header, rows)}"
+
+
+def by_dimension(data: Data, column: str) -> dict[str, list[Data]]:
+    """Return the CCC of each dimension by a column, of the first system; none of one dimension."""
+    found = {}
+    for value, row in data["by"][column]["values"].items():
+        own = row["systems"][ordered(data)[0]].get("dimensions", {})
+        if len(own) > 1:
+            found[value] = [one["ccc"] for one in own.values()]
+    return found
