@@ -78,7 +78,7 @@ def by_dimensions_table(data: Data, column: str) -> str:
 def pairs_table(data: Data) -> str:
     """Return the pairs of the chosen system (else of the best) with the others."""
     first, (lead, title) = data["chosen"] or ordered(data)[0], columns(data)[0]
-    what = "right" if lead == "uar" else "groups better"
+    what = "right" if lead == "uar" else "smaller error in"
     rows = []
     for pair in data["pairs"]:
         if first not in (pair["a"], pair["b"]):

@@ -8,7 +8,7 @@ from affekt.classify.data.predictions import Predictions
 from affekt.classify.data.task import Task
 from affekt.classify.evaluation.compare import compare
 from affekt.classify.evaluation.reports.markdown.choice_on_dev import how_chosen
-from affekt.classify.evaluation.scores.dev_choice import candidates, choice
+from affekt.classify.evaluation.scores.dev_choice import candidates, choice, choose
 from affekt.classify.metrics import measures as metrics
 
 from .test_evaluation import LABELS, corpus
@@ -38,6 +38,18 @@ def test_the_choice_counts_candidates_and_how_often_dev_would_choose_it_again():
     assert "is too high" in text
     first = text.split("| system |")[1].splitlines()[2]
     assert first.startswith(f"| **{result.chosen}** |")
+
+
+def test_a_measure_that_is_lower_in_every_draw_makes_no_bias_of_the_best_negative():
+    draws = np.random.default_rng(0).normal(0, 0.01, (3, 2000)) - 0.02
+    values = np.array([0.4, 0.4, 0.39])
+    scores = {f"m{k}": value + draws[k] for k, value in enumerate(values)}
+    found = choose(None, None, scores, dict(zip(scores, values, strict=True)), 12)
+    raw = values[:, None] + draws
+    mean = raw.mean(axis=1)
+    luck = raw.max(axis=0).mean() - mean[raw.argmax(axis=0)].mean()
+    assert found["optimism"] == pytest.approx(luck * np.sqrt(12 / 11))
+    assert found["optimism"] > 0.003
 
 
 def test_folds_count_the_settings_among_which_each_of_them_chose():
