@@ -15,6 +15,10 @@ class Tower:
 
     Attributes
     ----------
+    name : str
+        Readable name of its models.
+    types : str
+        Their model types, and those of a tower that was saved alone.
     code : str
         ``"module.Class"`` under ``transformers.models``.
     extractor : str
@@ -43,6 +47,8 @@ class Tower:
         First names of tensors that may be left behind in a checkpoint of the tower alone.
     """
 
+    name: str
+    types: str
     code: str
     extractor: str = "WhisperFeatureExtractor"
     layers: str = "layers"
@@ -89,245 +95,82 @@ _CODEC = {
     "channels_first": True,
 }
 
-#: Name, model types (of the whole model, and of a tower that was saved alone), tower.
-ROWS: tuple[tuple[str, str, Tower], ...] = (
-    (
-        "Qwen2-Audio",
-        "qwen2_audio qwen2_audio_encoder",
-        Tower("qwen2_audio.Qwen2AudioEncoder", feed="mask_4d", options=_MASKED),
-    ),
-    (
-        "Qwen3-ASR",
-        "qwen3_asr qwen3_asr_encoder",
-        Tower("qwen3_asr.Qwen3ASREncoder", "Qwen3ASRFeatureExtractor", options=_MASKED),
-    ),
-    (
-        "Qwen2.5-Omni",
-        "qwen2_5_omni qwen2_5_omni_thinker qwen2_5_omni_audio_encoder",
-        Tower(
-            "qwen2_5_omni.Qwen2_5OmniAudioEncoder",
-            final="ln_post",
-            feed="packed",
-            options=_MASKED,
-        ),
-    ),
-    (
-        "Qwen3-Omni",
-        "qwen3_omni_moe qwen3_omni_moe_thinker qwen3_omni_moe_audio_encoder",
-        Tower(
-            "qwen3_omni_moe.Qwen3OmniMoeAudioEncoder",
-            final="ln_post",
-            feed="packed",
-            options=_MASKED,
-        ),
-    ),
-    (
-        "Audio Flamingo 3, Music Flamingo",
-        "audioflamingo3 musicflamingo audioflamingo3_encoder",
-        Tower("audioflamingo3.AudioFlamingo3Encoder", options=_MASKED),
-    ),
-    (
-        "Voxtral",
-        "voxtral voxtral_encoder",
-        Tower("voxtral.VoxtralEncoder", feed="unmasked", options=_MASKED),
-    ),
-    (
-        "Voxtral Realtime",
-        "voxtral_realtime voxtral_realtime_encoder",
-        Tower("voxtral_realtime.VoxtralRealtimeEncoder", "VoxtralRealtimeFeatureExtractor"),
-    ),
-    ("GLM-ASR", "glmasr glmasr_encoder", Tower("glmasr.GlmAsrEncoder", options=_MASKED)),
-    (
-        "MOSS-Transcribe-Diarize",
-        "moss_transcribe_diarize moss_transcribe_diarize_audio",
-        Tower(
-            "moss_transcribe_diarize.MossTranscribeDiarizeAudioModel",
-            "MossTranscribeDiarizeFeatureExtractor",
-            feed="unmasked",
-        ),
-    ),
-    (
-        "Parakeet, Canary",
-        "parakeet_ctc parakeet_rnnt parakeet_tdt parakeet_encoder canary",
-        Tower("parakeet.ParakeetEncoder", **_FASTCONFORMER),
-    ),
-    (
-        "Cohere ASR",
-        "cohere_asr",
-        Tower("parakeet.ParakeetEncoder", "CohereAsrFeatureExtractor"),
-    ),
-    (
-        "Nemotron streaming ASR",
-        "nemotron_asr_streaming nemotron3_5_asr nemotron_asr_streaming_encoder",
-        Tower(
-            "nemotron_asr_streaming.NemotronAsrStreamingEncoder",
-            "NemotronAsrStreamingFeatureExtractor",
-            options=_MASKED,
-        ),
-    ),
-    (
-        "Nemotron 3 diarization",
-        "nemotron3_diarization nemotron3_diarization_audio",
-        Tower(
-            "nemotron3_diarization.Nemotron3DiarizationAudioModel",
-            "NemotronAsrStreamingFeatureExtractor",
-            options=_MASKED,
-        ),
-    ),
-    (
-        "PE-Audio",
-        "pe_audio pe_audio_encoder",
-        Tower("pe_audio.PeAudioEncoder", "PeAudioFeatureExtractor", feed="class_token"),
-    ),
-    (
-        "Granite Speech",
-        "granite_speech granite_speech_encoder",
-        Tower(
-            "granite_speech.GraniteSpeechCTCEncoder",
-            "GraniteSpeechFeatureExtractor",
-            sizes=("num_layers", "hidden_dim"),
-            feed="no_rate",
-        ),
-    ),
-    (
-        "Granite Speech Plus",
-        "granite_speech_plus granite_speech_plus_encoder",
-        Tower(
-            "granite_speech_plus.GraniteSpeechPlusCTCEncoder",
-            "GraniteSpeechFeatureExtractor",
-            sizes=("num_layers", "hidden_dim"),
-            feed="no_rate",
-        ),
-    ),
-    (
-        "Granite Speech 5",
-        "granite_speech5_ctc granite_speech5_encoder",
-        Tower("granite_speech5.GraniteSpeech5Encoder", "GraniteSpeech5FeatureExtractor"),
-    ),
-    (
-        "LASR (MedASR)",
-        "lasr_ctc lasr_encoder",
-        Tower("lasr.LasrEncoder", "LasrFeatureExtractor", options=_MASKED, shortest=0.15),
-    ),
-    (
-        "Fun-ASR-Nano",
-        "fun_asr_nano fun_asr_nano_encoder",
-        Tower(
-            "fun_asr_nano.FunAsrNanoEncoder",
-            "FunAsrNanoFeatureExtractor",
-            layers="",  # the first block takes frames of another width
-            sizes=("", "hidden_size"),
-        ),
-    ),
-    (
-        "Moonshine",
-        "moonshine",
-        Tower(
-            "moonshine.MoonshineEncoder",
-            "Wav2Vec2FeatureExtractor",
-            sizes=("encoder_num_hidden_layers", "hidden_size"),
-        ),
-    ),
-    (
-        "Moonshine Streaming",
-        "moonshine_streaming moonshine_streaming_encoder",
-        Tower(
-            "moonshine_streaming.MoonshineStreamingEncoder",
-            "Wav2Vec2FeatureExtractor",
-            options={"return_attention_mask": True, "padding": True, "pad_to_multiple_of": 80},
-        ),
-    ),
-    (
-        "SeamlessM4T",
-        "seamless_m4t",
-        Tower("seamless_m4t.SeamlessM4TSpeechEncoder", **_SEAMLESS),
-    ),
-    (
-        "SeamlessM4T v2",
-        "seamless_m4t_v2",
-        Tower("seamless_m4t_v2.SeamlessM4Tv2SpeechEncoder", **_SEAMLESS),
-    ),
-    (
-        "SpeechT5",
-        "speecht5",
-        Tower(
-            "speecht5.SpeechT5EncoderWithSpeechPrenet",
-            "SpeechT5FeatureExtractor",
-            layers="wrapped_encoder.layers",
-            sizes=("encoder_layers", "hidden_size"),
-            attention="eager",
-        ),
-    ),
-    (
-        "Speech2Text",
-        "speech_to_text",
-        Tower(
-            "speech_to_text.Speech2TextEncoder",
-            "Speech2TextFeatureExtractor",
-            sizes=("encoder_layers", "d_model"),
-            attention="eager",
-        ),
-    ),
-    (
-        "Gemma 3n",
-        "gemma3n gemma3n_audio",
-        Tower(
-            "gemma3n.Gemma3nAudioEncoder",
-            "Gemma3nAudioFeatureExtractor",
-            layers="conformer",
-            sizes=("conf_num_hidden_layers", "hidden_size"),
-            feed="inverted_mask",
-            seconds=30.0,
-            attention="eager",
-        ),
-    ),
-    (
-        "Gemma 4",
-        "gemma4 gemma4_audio embedding_gemma2",
-        Tower(
-            "gemma4.Gemma4AudioModel",
-            "Gemma4AudioFeatureExtractor",
-            seconds=30.0,
-            attention="eager",
-        ),
-    ),
-    (
-        "Phi-4-multimodal",
-        "phi4_multimodal phi4_multimodal_audio",
-        Tower(
-            "phi4_multimodal.Phi4MultimodalAudioModel",
-            "Phi4MultimodalFeatureExtractor",
-            layers="encoders",
-            sizes=("num_blocks", "hidden_size"),
-        ),
-    ),
-    (
-        "AST",
-        "audio-spectrogram-transformer",
-        Tower(
-            "audio_spectrogram_transformer.ASTModel",
-            "ASTFeatureExtractor",
-            feed="patches",
-            heads=("classifier",),
-        ),
-    ),
-    (
-        "CLAP's audio tower",
-        "clap clap_audio_model",
-        Tower(
-            "clap.ClapAudioModel",
-            "ClapFeatureExtractor",
-            layers="",
-            sizes=("", "hidden_size"),
-            feed="clap",
-            attention="eager",
-            channels_first=True,
-        ),
-    ),
-    ("DAC", "dac", Tower("dac.DacModel", "DacFeatureExtractor", **_CODEC)),
-    ("EnCodec", "encodec", Tower("encodec.EncodecModel", "EncodecFeatureExtractor", **_CODEC)),
-    ("Mimi", "mimi", Tower("mimi.MimiModel", "EncodecFeatureExtractor", **_CODEC)),
-)
+TOWERS: tuple[Tower, ...] = (
+    Tower("Qwen2-Audio", "qwen2_audio qwen2_audio_encoder", "qwen2_audio.Qwen2AudioEncoder",
+          feed="mask_4d", options=_MASKED),
+    Tower("Qwen3-ASR", "qwen3_asr qwen3_asr_encoder", "qwen3_asr.Qwen3ASREncoder",
+          "Qwen3ASRFeatureExtractor", options=_MASKED),
+    Tower("Qwen2.5-Omni", "qwen2_5_omni qwen2_5_omni_thinker qwen2_5_omni_audio_encoder",
+          "qwen2_5_omni.Qwen2_5OmniAudioEncoder", final="ln_post", feed="packed", options=_MASKED),
+    Tower("Qwen3-Omni", "qwen3_omni_moe qwen3_omni_moe_thinker qwen3_omni_moe_audio_encoder",
+          "qwen3_omni_moe.Qwen3OmniMoeAudioEncoder", final="ln_post", feed="packed",
+          options=_MASKED),
+    Tower("Audio Flamingo 3, Music Flamingo", "audioflamingo3 musicflamingo audioflamingo3_encoder",
+          "audioflamingo3.AudioFlamingo3Encoder", options=_MASKED),
+    Tower("Voxtral", "voxtral voxtral_encoder", "voxtral.VoxtralEncoder", feed="unmasked",
+          options=_MASKED),
+    Tower("Voxtral Realtime", "voxtral_realtime voxtral_realtime_encoder",
+          "voxtral_realtime.VoxtralRealtimeEncoder", "VoxtralRealtimeFeatureExtractor"),
+    Tower("GLM-ASR", "glmasr glmasr_encoder", "glmasr.GlmAsrEncoder", options=_MASKED),
+    Tower("MOSS-Transcribe-Diarize", "moss_transcribe_diarize moss_transcribe_diarize_audio",
+          "moss_transcribe_diarize.MossTranscribeDiarizeAudioModel",
+          "MossTranscribeDiarizeFeatureExtractor", feed="unmasked"),
+    Tower("Parakeet, Canary", "parakeet_ctc parakeet_rnnt parakeet_tdt parakeet_encoder canary",
+          "parakeet.ParakeetEncoder", **_FASTCONFORMER),
+    Tower("Cohere ASR", "cohere_asr", "parakeet.ParakeetEncoder", "CohereAsrFeatureExtractor"),
+    Tower("Nemotron streaming ASR",
+          "nemotron_asr_streaming nemotron3_5_asr nemotron_asr_streaming_encoder",
+          "nemotron_asr_streaming.NemotronAsrStreamingEncoder",
+          "NemotronAsrStreamingFeatureExtractor", options=_MASKED),
+    Tower("Nemotron 3 diarization", "nemotron3_diarization nemotron3_diarization_audio",
+          "nemotron3_diarization.Nemotron3DiarizationAudioModel",
+          "NemotronAsrStreamingFeatureExtractor", options=_MASKED),
+    Tower("PE-Audio", "pe_audio pe_audio_encoder", "pe_audio.PeAudioEncoder",
+          "PeAudioFeatureExtractor", feed="class_token"),
+    Tower("Granite Speech", "granite_speech granite_speech_encoder",
+          "granite_speech.GraniteSpeechCTCEncoder", "GraniteSpeechFeatureExtractor",
+          sizes=("num_layers", "hidden_dim"), feed="no_rate"),
+    Tower("Granite Speech Plus", "granite_speech_plus granite_speech_plus_encoder",
+          "granite_speech_plus.GraniteSpeechPlusCTCEncoder", "GraniteSpeechFeatureExtractor",
+          sizes=("num_layers", "hidden_dim"), feed="no_rate"),
+    Tower("Granite Speech 5", "granite_speech5_ctc granite_speech5_encoder",
+          "granite_speech5.GraniteSpeech5Encoder", "GraniteSpeech5FeatureExtractor"),
+    Tower("LASR (MedASR)", "lasr_ctc lasr_encoder", "lasr.LasrEncoder", "LasrFeatureExtractor",
+          options=_MASKED, shortest=0.15),
+    # the first block of Fun-ASR-Nano takes frames of another width
+    Tower("Fun-ASR-Nano", "fun_asr_nano fun_asr_nano_encoder", "fun_asr_nano.FunAsrNanoEncoder",
+          "FunAsrNanoFeatureExtractor", layers="", sizes=("", "hidden_size")),
+    Tower("Moonshine", "moonshine", "moonshine.MoonshineEncoder", "Wav2Vec2FeatureExtractor",
+          sizes=("encoder_num_hidden_layers", "hidden_size")),
+    Tower("Moonshine Streaming", "moonshine_streaming moonshine_streaming_encoder",
+          "moonshine_streaming.MoonshineStreamingEncoder", "Wav2Vec2FeatureExtractor",
+          options={"return_attention_mask": True, "padding": True, "pad_to_multiple_of": 80}),
+    Tower("SeamlessM4T", "seamless_m4t", "seamless_m4t.SeamlessM4TSpeechEncoder", **_SEAMLESS),
+    Tower("SeamlessM4T v2", "seamless_m4t_v2", "seamless_m4t_v2.SeamlessM4Tv2SpeechEncoder",
+          **_SEAMLESS),
+    Tower("SpeechT5", "speecht5", "speecht5.SpeechT5EncoderWithSpeechPrenet",
+          "SpeechT5FeatureExtractor", layers="wrapped_encoder.layers",
+          sizes=("encoder_layers", "hidden_size"), attention="eager"),
+    Tower("Speech2Text", "speech_to_text", "speech_to_text.Speech2TextEncoder",
+          "Speech2TextFeatureExtractor", sizes=("encoder_layers", "d_model"), attention="eager"),
+    Tower("Gemma 3n", "gemma3n gemma3n_audio", "gemma3n.Gemma3nAudioEncoder",
+          "Gemma3nAudioFeatureExtractor", layers="conformer",
+          sizes=("conf_num_hidden_layers", "hidden_size"), feed="inverted_mask", seconds=30.0,
+          attention="eager"),
+    Tower("Gemma 4", "gemma4 gemma4_audio embedding_gemma2", "gemma4.Gemma4AudioModel",
+          "Gemma4AudioFeatureExtractor", seconds=30.0, attention="eager"),
+    Tower("Phi-4-multimodal", "phi4_multimodal phi4_multimodal_audio",
+          "phi4_multimodal.Phi4MultimodalAudioModel", "Phi4MultimodalFeatureExtractor",
+          layers="encoders", sizes=("num_blocks", "hidden_size")),
+    Tower("AST", "audio-spectrogram-transformer", "audio_spectrogram_transformer.ASTModel",
+          "ASTFeatureExtractor", feed="patches", heads=("classifier",)),
+    Tower("CLAP's audio tower", "clap clap_audio_model", "clap.ClapAudioModel",
+          "ClapFeatureExtractor", layers="", sizes=("", "hidden_size"), feed="clap",
+          attention="eager", channels_first=True),
+    Tower("DAC", "dac", "dac.DacModel", "DacFeatureExtractor", **_CODEC),
+    Tower("EnCodec", "encodec", "encodec.EncodecModel", "EncodecFeatureExtractor", **_CODEC),
+    Tower("Mimi", "mimi", "mimi.MimiModel", "EncodecFeatureExtractor", **_CODEC),
+)  # fmt: skip
 
 _REASONS = (
     (

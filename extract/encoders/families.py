@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...cache.errors import InputError
-from .audio_towers import ROWS, Tower
+from .audio_towers import TOWERS, Tower
 
 _SPEECH_HEADS = (
     "lm_head",
@@ -159,10 +159,10 @@ FAMILIES = {
 
 FAMILIES |= {
     model_type: Family(
-        name, "audio", "features", attention=tower.attention, heads=tower.heads, tower=tower
+        tower.name, "audio", "features", attention=tower.attention, heads=tower.heads, tower=tower
     )
-    for name, types, tower in ROWS
-    for model_type in types.split()
+    for tower in TOWERS
+    for model_type in tower.types.split()
 }
 
 

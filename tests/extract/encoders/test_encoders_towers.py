@@ -16,7 +16,7 @@ import torch
 import transformers as tf
 from affekt.cache.errors import InputError
 from affekt.extract.encoders import FAMILIES, open_backend
-from affekt.extract.encoders.audio_towers import REFUSED, ROWS
+from affekt.extract.encoders.audio_towers import REFUSED, TOWERS
 from transformers.models.auto import feature_extraction_auto
 
 from tests.support.audio_towers import save_tower, whole_model
@@ -320,9 +320,10 @@ def test_every_audio_model_of_transformers_is_accounted_for():
     assert set(FAMILIES) | set(REFUSED) <= set(tf.CONFIG_MAPPING)
     known = set(feature_extraction_auto.FEATURE_EXTRACTOR_MAPPING_NAMES)
     assert known - set(FAMILIES) - set(REFUSED) - _GENERIC == set()
-    for name, types, _tower in ROWS:
-        tested = [kind for kind in types.split() if kind in ORACLE] or _ALIKE[name] in ORACLE
-        assert tested or _ALIKE[name] is None, f"{name} opens, and no test compares it"
+    for tower in TOWERS:
+        tested = [kind for kind in tower.types.split() if kind in ORACLE]
+        tested = tested or _ALIKE[tower.name] in ORACLE
+        assert tested or _ALIKE[tower.name] is None, f"{tower.name} opens, and no test compares it"
 
 
 def test_the_tables_of_the_documentation_are_these():
@@ -339,15 +340,16 @@ def test_the_tables_of_the_documentation_are_these():
 
 def _tables() -> str:
     lines = ["| model | class | `model_type` | layers | |", "|---|---|---|---|---|"]
-    for name, types, tower in ROWS:
-        kinds = ", ".join(f"`{kind}`" for kind in types.split())
+    for tower in TOWERS:
+        kinds = ", ".join(f"`{kind}`" for kind in tower.types.split())
+        cls = tower.code.split(".")[1]
         layers = "blocks + 1" if tower.layers else "1: the final output"
         note = (
             "compared on features; needs torchaudio"
-            if _ALIKE.get(name, "") is None
+            if _ALIKE.get(tower.name, "") is None
             else "compared in the tests"
         )
-        lines.append(f"| {name} | `{tower.code.split('.')[1]}` | {kinds} | {layers} | {note} |")
+        lines.append(f"| {tower.name} | `{cls}` | {kinds} | {layers} | {note} |")
     lines += ["", "| refused `model_type` | why |", "|---|---|"]
     for reason in dict.fromkeys(REFUSED.values()):
         kinds = ", ".join(f"`{kind}`" for kind, why in REFUSED.items() if why == reason)
