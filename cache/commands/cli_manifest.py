@@ -106,7 +106,7 @@ def manifest(
 
 def _parts(clips: Manifest) -> Manifest:
     """Return the clips with parts of other names (Train, validation, Development) under ours."""
-    from ..manifest.corpora.parts import PARTS
+    from ..manifest.tables.cells import PARTS
 
     if "split" not in clips:
         return clips

@@ -17,6 +17,7 @@ from typing import Any
 from ..errors import DamagedError, InputError, check_characters
 
 LARGEST = 256 << 20  # bytes; the largest that affekt writes has a line for each clip of a report
+LFS_POINTER = b"version https://git-lfs"  # begins what Git LFS leaves in place of a file
 _MAY_BE_HOLLOW = 64 << 20  # bytes
 DEEPEST = 100  # objects and lists inside each other; code that walks through them may be recursive
 

@@ -394,5 +394,5 @@ def _made(
         notes=found.notes,
     )
     if note := note_on(spellings(columns.get("speaker", ()), columns.get("dataset", ()))):
-        clips.notes = (*clips.notes, note)
+        clips.notes += (note,)
     return clips if kept is None else clips._take(kept)

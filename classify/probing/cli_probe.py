@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -68,23 +69,10 @@ from ..options import CACHE, SCALE, TASK, check_numbers, numbers, read_scale, re
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def probe(
-    manifest: Path,
-    root: Path | None,
-    cache: Path,
-    task: str,
-    spaces: tuple[str, ...],
-    split: str,
-    n_splits: int,
-    test_size: float,
-    scale: str,
-    C: str | None,
-    alpha: str | None,
-    random_state: int,
-    n_jobs: int,
-    device: str,
-    figure: Path | None,
-    as_json: bool,
-) -> None:
+    manifest: Path, root: Path | None, cache: Path, task: str, spaces: tuple[str, ...], split: str,
+    scale: str, C: str | None, alpha: str | None, figure: Path | None, as_json: bool,
+    **options: Any,
+) -> None:  # fmt: skip
     """Score every layer of one or more spaces with a linear model, and choose the best.
 
     The model is a logistic regression, scored by UAR; for a regression task it is a ridge
@@ -100,7 +88,7 @@ def probe(
     from .result import MADE_BY
 
     is_ours = partial(is_figure, made_by=MADE_BY)
-    check_numbers({"n_jobs": n_jobs, "random_state": random_state})
+    check_numbers({name: options[name] for name in ("n_jobs", "random_state")})
     scale_ = read_scale(scale)
     penalties = {
         name: numbers(f"--{name}", given)
@@ -120,12 +108,8 @@ def probe(
         Task.of(task),
         **penalties,
         **read_split(split),
-        n_splits=n_splits,
-        test_size=test_size,
+        **options,
         scale=scale_,
-        random_state=random_state,
-        n_jobs=n_jobs,
-        device=device,
         progress=to_stderr,
     )
     if figure is not None:

@@ -313,14 +313,10 @@ def _values(task: Task, **given: Sequence[float] | None) -> Sequence[float]:
             kind = {"labels": "classification"}.get(task.kind, task.kind)
             raise InputError(
                 f"`{other}` is given, and {task.name!r} is a {kind} task, whose models have "
-                f"`{job.penalty}` in its place; expected numbers, as `{job.penalty}=[{job.some()}]`"
+                f"`{job.penalty}` in its place; {job.expected()}"
             )
     values = given[job.penalty]
     values = job.grid if values is None else values
-    if isinstance(values, str) or not hasattr(values, "__iter__"):
-        raise InputError(
-            f"`{job.penalty}` is {values!r}; expected numbers, as {job.penalty}=[{job.some()}]"
-        )
     job.check_values(values)
     return values
 

@@ -106,15 +106,16 @@ class LayerJob(ABC):
         return 0.0
 
     @classmethod
-    def some(cls) -> str:
-        """Return two strengths of the penalty, for messages."""
-        return ",".join(f"{value:g}" for value in cls.grid[2:4])
+    def expected(cls) -> str:
+        """Return the end of a message about strengths of the penalty."""
+        some = ",".join(f"{value:g}" for value in cls.grid[2:4])
+        return f"expected numbers, as `{cls.penalty}=[{some}]`"
 
     @classmethod
-    def check_values(cls, values: Sequence[float]) -> None:
+    def check_values(cls, values: Any) -> None:
         """Raise unless these are strengths of the penalty, each once."""
-        if not len(values):
-            raise InputError(f"`{cls.penalty}` is []; expected numbers, as {cls.some()}")
+        if isinstance(values, str) or not hasattr(values, "__len__") or not len(values):
+            raise InputError(f"`{cls.penalty}` is {values!r}; {cls.expected()}")
         for value in values:
             check_number(cls.penalty, value, *cls.limits)
         if len(set(values)) < len(values):

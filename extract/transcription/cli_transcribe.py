@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -66,20 +67,9 @@ BLANK = {
 @ROOT
 @JSON
 def transcribe(
-    manifest: Path,
-    output: Path,
-    cache: Path | None,
-    model: str | None,
-    revision: str | None,
-    language: str | None,
-    engine: str,
-    device: str,
-    dtype: str,
-    damage: str,
-    overwrite: bool,
-    root: Path | None,
-    as_json: bool,
-) -> int:
+    manifest: Path, output: Path, cache: Path | None, model: str | None, language: str | None,
+    overwrite: bool, root: Path | None, as_json: bool, **options: Any,
+) -> int:  # fmt: skip
     """Transcribe the clips of MANIFEST that have no text.
 
     Each recording is transcribed once: results are stored by audio, model, commit and language, so
@@ -98,22 +88,11 @@ def transcribe(
     if output.suffix not in (".csv", ".tsv", ".jsonl"):
         raise click.BadParameter(f"{output}: expected .csv, .tsv or .jsonl", param_hint="-o")
     per_language = language == "column"
-    transcriber = Transcriber(
-        model or DEFAULT_MODEL,
-        language=None if per_language else language,
-        revision=revision,
-        engine=engine,
-        device=device,
-        dtype=dtype,
-        damage=damage,
-    )
+    spoken = None if per_language else language
+    transcriber = Transcriber(model or DEFAULT_MODEL, language=spoken, **options)
     progress = Progress(len(clips), "transcribe")
-    done = fill_in(
-        *(clips, folder, transcriber),
-        per_language=per_language,
-        overwrite=overwrite,
-        progress=progress,
-    )
+    how = {"per_language": per_language, "overwrite": overwrite}
+    done = fill_in(clips, folder, transcriber, **how, progress=progress)
     progress.end()
     done.clips.moved(output.parent).write(output)
     for clip, why in done.failed.items():

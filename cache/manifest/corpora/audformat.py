@@ -16,7 +16,7 @@ from ...files.reading import refuse_hollow
 from ..manifest import Manifest
 from ..paths import corpus_folder
 from ..tables import read_table
-from .parts import PARTS
+from ..tables.cells import PARTS
 
 SEGMENT = ("file", "start", "end")
 
@@ -67,7 +67,7 @@ def read_audformat_folder(
     )
     left = [name for name in header["tables"] if name not in names]
     if left:
-        clips.notes = (*clips.notes, f"tables that were not read: {listed(left, 12)}")
+        clips.notes += (f"tables that were not read: {listed(left, 12)}",)
     return clips
 
 
@@ -137,11 +137,8 @@ def _maps(
             labels = scheme.get("labels")
             if isinstance(labels, str) and labels in _files(folder):  # a misc table
                 table = read_table(_files(folder)[labels])
-                first, *others = table.columns
-                maps[column] = {
-                    label: {name: table.columns[name][i] for name in others}
-                    for i, label in enumerate(table.columns[first])
-                }
+                first = next(iter(table.columns))
+                maps[column] = {row.pop(first): row for row in table.rows()}
             elif isinstance(labels, Mapping):
                 maps[column] = {
                     str(label): (
@@ -158,8 +155,7 @@ def _rows(path: Path, maps: Mapping[str, Mapping[str, Mapping[str, str]]]):
     table = read_table(path)
     if "file" not in table.columns:
         raise InputError(f"{path}: columns {', '.join(table.columns)}; expected file first")
-    for i in range(len(table)):
-        row = {name: values[i] for name, values in table.columns.items()}
+    for row in table.rows():
         for column, labels in maps.items():
             for name, value in labels.get(row.get(column, ""), {}).items():
                 row.setdefault(name, value)

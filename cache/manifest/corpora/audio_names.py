@@ -13,6 +13,7 @@ from pathlib import Path
 from ...errors import InputError, listed, one_of
 from ..manifest import Manifest
 from ..paths import corpus_folder
+from ..tables.cells import PARTS
 
 AUDIO = (
     ".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf",
@@ -206,7 +207,21 @@ def fits(folder: str | os.PathLike) -> str:
 
 
 def read_folders(folder: str | os.PathLike, root: str | os.PathLike | None = None) -> Manifest:
-    """Read a folder of folders that are named after the labels of their files."""
+    """Read a folder of folders that are named after the labels of their files.
+
+    Folders above them that are named after parts, such as train and test, become the split.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for inside in ("train/joy", "test/anger"):
+    ...     (folder / inside).mkdir(parents=True)
+    ...     _ = (folder / inside / "1.wav").write_bytes(b"")
+    >>> clips = read_folders(folder)
+    >>> clips["label"].tolist(), clips["split"].tolist()
+    (['anger', 'joy'], ['test', 'train'])
+    """
     return read_form(folder, "{label}/{}", root)
 
 
@@ -228,7 +243,8 @@ def read_form(
     Returns
     -------
     Manifest
-        Files of other names are left out, and named in `notes`.
+        Files of other names are left out, and named in `notes`. Where every file is in a folder
+        named after a part (train, valid, test) above those of the form, that is its split.
 
     Raises
     ------
@@ -266,7 +282,26 @@ def read_form(
             rows.append({"path": path, **dict(zip(names, found.groups(), strict=True))})
         else:
             left.append(path)
-    return _manifest(rows, left, folder, root, f"expected names of the form {form}")
+    note = "" if "split" in names else _take_splits(rows, form.count("/"))
+    clips = _manifest(rows, left, folder, root, f"expected names of the form {form}")
+    clips.notes += (note,) * bool(note)
+    return clips
+
+
+def _take_splits(rows: list[dict[str, str]], depth: int) -> str:
+    """Take the split from folders above the last `depth`, or return what was ignored there."""
+    above = [row["path"].casefold().split("/")[: -1 - depth] for row in rows]
+    parts = [next((PARTS[name] for name in names if name in PARTS), "") for names in above]
+    if "" in parts and any(parts):
+        found = listed(sorted({name for names in above for name in names if name in PARTS}))
+        return (
+            f"folders {found} were not read as the split: {parts.count('')} of {len(parts)} files "
+            "are in no such folder"
+        )
+    if len(set(parts)) > 1:
+        for row, part in zip(rows, parts, strict=True):
+            row["split"] = part
+    return ""
 
 
 def read_unified(
@@ -370,5 +405,5 @@ def _manifest(
             row["id"] = row["path"]
     clips = Manifest.from_rows(rows, folder, source=str(folder), allow_outside=root is None)
     if left:
-        clips.notes = (*clips.notes, f"left out {len(left)} files: {listed(sorted(left), 20)}")
+        clips.notes += (f"left out {len(left)} files: {listed(sorted(left), 20)}",)
     return clips

@@ -10,7 +10,7 @@ from ...files.reading import read_object
 from ..manifest import Manifest
 from ..paths import corpus_folder
 from ..tables import read_table
-from .parts import PARTS
+from ..tables.cells import PARTS
 
 
 def read_emobox(
@@ -58,8 +58,7 @@ def read_emobox(
     rows = []
     for path, split in files.items():
         table = read_table(path)
-        for i, values in enumerate(zip(*table.columns.values(), strict=True)):
-            row = dict(zip(table.columns, values, strict=True))
+        for i, row in enumerate(table.rows()):
             audio = row.get("wav") or row.get("audio") or row.get("wav_filename")
             emotion = row.get("emo") or row.get("label")
             if not audio or not emotion:
@@ -86,5 +85,5 @@ def read_emobox(
     base = root or folder.absolute().parent.parent
     clips = Manifest.from_rows(rows, base, source=str(folder), allow_outside=root is None)
     if beside:
-        clips.notes = (*clips.notes, f"left out of fold {fold}: {listed(beside)}")
+        clips.notes += (f"left out of fold {fold}: {listed(beside)}",)
     return clips

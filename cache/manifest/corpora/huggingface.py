@@ -12,10 +12,10 @@ from typing import Any
 from ...errors import InputError
 from ..manifest import Manifest
 from ..paths import corpus_folder
+from ..tables.cells import PARTS
 from ..tables.parquet_and_excel import class_names, holds_bytes, labelled, parquet_table
 from ..tables.sources import opened
 from .objects import from_datasets
-from .parts import PARTS
 
 
 def metadata_files(folder: Path) -> list[Path]:

@@ -77,7 +77,7 @@ def read_kaldi(folder: str | os.PathLike, root: str | os.PathLike | None = None)
         base = above.parent if above.name == "data" else Path()
     clips = [{"id": utterance, **row} for utterance, row in rows.items()]
     made = Manifest.from_rows(clips, base, source=str(folder), allow_outside=root is None)
-    made.notes = (*made.notes, *notes)
+    made.notes += tuple(notes)
     return made
 
 

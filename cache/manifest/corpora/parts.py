@@ -11,14 +11,7 @@ from ...errors import InputError, listed
 from ..manifest import Manifest
 from ..paths import corpus_folder
 from ..tables import SUFFIXES
-
-#: words for the parts of a split, and ours
-PARTS = {
-    "train": "train", "training": "train",
-    "valid": "dev", "validation": "dev", "val": "dev", "dev": "dev", "devel": "dev",
-    "development": "dev",
-    "test": "test", "eval": "test", "evaluation": "test", "testing": "test",
-}  # fmt: skip
+from ..tables.cells import PARTS
 
 
 def part_tables(folder: Path, pattern: str = "*") -> dict[Path, str]:
@@ -79,13 +72,10 @@ def read_parts(folder: str | os.PathLike, root: str | os.PathLike | None = None)
     made = Manifest.from_rows(rows, root or folder, source=str(folder), allow_outside=root is None)
     left = [one.name for one in sorted(folder.iterdir()) if _is_table(one) and one not in tables]
     if folders := sorted({path.parent.name for path in tables if path.parent != folder}):
-        names = listed(folders)
-        made.notes = (
-            *made.notes,
-            f"column folder says which of {names}; is it the language? Name it language",
-        )
+        what = f"column folder says which of {listed(folders)}"
+        made.notes += (f"{what}; is it the language? Name it language",)
     if left:
-        made.notes = (*made.notes, f"tables that were not read: {listed(left, 12)}")
+        made.notes += (f"tables that were not read: {listed(left, 12)}",)
     return made
 
 

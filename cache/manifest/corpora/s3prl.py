@@ -9,7 +9,7 @@ from pathlib import Path
 from ...errors import InputError
 from ..manifest import Manifest
 from ..tables import read_table
-from .parts import PARTS
+from ..tables.cells import PARTS
 
 
 def read_s3prl(folder: str | os.PathLike, root: str | os.PathLike | None = None) -> Manifest:
@@ -33,8 +33,7 @@ def read_s3prl(folder: str | os.PathLike, root: str | os.PathLike | None = None)
             raise InputError(
                 f"{path}: columns {', '.join(table.columns)}; expected id, wav_path, label"
             )
-        for i, values in enumerate(zip(*table.columns.values(), strict=True)):
-            row = dict(zip(table.columns, values, strict=True))
+        for i, row in enumerate(table.rows()):
             rows.append({**row, "split": split, "line": table.place(i)})
     if not rows:
         raise InputError(f"{folder} holds no rows; expected train.csv, valid.csv, test.csv")

@@ -13,6 +13,13 @@ import numpy as np
 _DECIMAL = re.compile(r"\s*[-+]?\d+,\d+(e[-+]?\d+)?\s*", re.IGNORECASE).fullmatch
 _WHOLE = re.compile(r"-?\d+\.0").fullmatch
 _THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}(,\d{3})+\s*").fullmatch
+#: words for the parts of a split, and ours
+PARTS = {
+    "train": "train", "training": "train",
+    "valid": "dev", "validation": "dev", "val": "dev", "dev": "dev", "devel": "dev",
+    "development": "dev",
+    "test": "test", "eval": "test", "evaluation": "test", "testing": "test",
+}  # fmt: skip
 
 
 class FloatText(str):

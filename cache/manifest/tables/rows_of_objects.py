@@ -15,10 +15,8 @@ from ...errors import InputError
 from ...files.atomic_writes import write_whole
 from ...files.durable import content_name
 from ...files.wav_writer import wav_bytes
-from .cells import span_seconds
+from .cells import PARTS, span_seconds
 from .parquet_and_excel import labelled
-
-SPLITS = {"validation": "dev", "valid": "dev", "val": "dev", "eval": "test"}
 
 
 def rows_of_datasets(
@@ -29,7 +27,7 @@ def rows_of_datasets(
 ) -> list[dict[str, Any]]:
     """Return the rows of a data set, and write its audio; see `from_datasets`."""
     if isinstance(dataset, Mapping):
-        parts = {name: (f"{name}-", SPLITS.get(name, name)) for name in dataset}
+        parts = {name: (f"{name}-", PARTS.get(name, name)) for name in dataset}
     else:
         parts = {"": ("", "")}
     rows: list[dict[str, Any]] = []

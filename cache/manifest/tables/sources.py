@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from ...errors import InputError, in_shell, nearest_beside
-from ...files.reading import refuse_hollow
+from ...files.reading import LFS_POINTER, refuse_hollow
 
 OTHER_ENDINGS = {".txt": ".csv", ".ndjson": ".jsonl", ".pq": ".parquet", ".tab": ".tsv"}
 KALDI = ("wav.scp", "segments", "text", "utt2spk", "spk2utt", "utt2emo")
@@ -209,7 +209,7 @@ def _described(
             f"{name}: one file of a Kaldi data folder; "
             f"affekt manifest {in_shell(path.parent)} -o clips.csv makes a table of the folder"
         )
-    if head.startswith(b"version https://git-lfs"):
+    if head.startswith(LFS_POINTER):
         raise InputError(f"{name}: a pointer of Git LFS, not the table; git lfs pull fetches it")
     if _PAGE.match(head):
         raise InputError(f"{name}: a web page, not a table: download the file itself")

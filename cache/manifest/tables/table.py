@@ -62,6 +62,11 @@ class Table:
         """What was read of it and what was not, for messages."""
         return f" ({'; '.join(self.notes)})" if self.notes else ""
 
+    def rows(self) -> Iterator[dict[str, str]]:
+        """Yield each row as name -> cell."""
+        for cells in zip(*self.columns.values(), strict=True):
+            yield dict(zip(self.columns, cells, strict=True))
+
     def place(self, row: int) -> str:
         """Return the place of a row, for messages."""
         return f"{self.source} {'line' if self.rows_are_lines else 'row'} {self.lines[row]}"

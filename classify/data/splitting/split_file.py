@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ....cache.errors import InputError, listed, nearest
 from ....cache.files.home_folder import at_home
 from ....cache.manifest.columns import normal
-from ....cache.manifest.corpora.parts import PARTS as WORDS
+from ....cache.manifest.tables.cells import PARTS as WORDS
 from ....cache.manifest.tables.table import read_table
 from ..escape import restored
 from .split import PARTS, Split, write_rows

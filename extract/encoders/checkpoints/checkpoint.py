@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ....cache.errors import InputError
-from ....cache.files.reading import read_json, read_object
+from ....cache.files.reading import LFS_POINTER, read_json, read_object
 from ...hub import locate
 from .fingerprint import fingerprint
 
@@ -133,7 +133,7 @@ def _refuse_pointers(folder: Path) -> None:
     """Refuse a repository that was cloned without its large files."""
     for path in sorted(folder.glob("*.*")):
         small = path.is_file() and path.stat().st_size < 1024
-        if small and path.read_bytes().startswith(b"version https://git-lfs"):
+        if small and path.read_bytes().startswith(LFS_POINTER):
             raise InputError(f"{path}: a pointer of Git LFS, not the file; git lfs pull fetches it")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ....cache.files.reading import LFS_POINTER
 from ...errors import Unusable
 from .flac_and_mp3_frames import mpeg_start
 
@@ -67,7 +68,7 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
 )
 
 _OTHER: tuple[tuple[bytes, str], ...] = (
-    (rb"version https://git-lfs", "a pointer of git-lfs, not the file: run git lfs pull"),
+    (LFS_POINTER, "a pointer of git-lfs, not the file: run git lfs pull"),
     (rb"(\.\./)*\.git/annex/|/annex/objects/", "a pointer of git-annex: run git annex get FILE"),
     (rb"\x00\x05\x16[\x00\x07]", "a ._ file of macOS, which holds no sound: leave it out"),
     (rb"(?i)\s*(<!doctype html|<html|<head)", "a web page (HTML), saved in place of the file:"

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from affekt.cache import InputError, Manifest
 from affekt.cache.commands.cli_manifest import manifest
-from affekt.cache.manifest import read_form, read_named, read_unified
+from affekt.cache.manifest import read_folders, read_form, read_named, read_unified
 from click.testing import CliRunner
 
 
@@ -202,6 +202,25 @@ def test_parts_of_other_names(tmp_path):
     with pytest.raises(InputError, match="--as folders"):
         call(tmp_path / "folders")
     assert "joy 1" in call(tmp_path / "folders", "--as", "folders").stdout
+
+
+def test_folders_of_parts_above_those_of_labels(tmp_path):
+    top = tmp_path / "rec"
+    for name in ("Train/happy/1.wav", "validation/sad/2.wav", "test/sad/3.wav"):
+        (top / name).parent.mkdir(parents=True)
+        (top / name).write_bytes(b"x")
+    call(top, "--as", "folders", "-o", tmp_path / "clips.csv")
+    clips = Manifest.read(tmp_path / "clips.csv")
+    found = [clips[name].tolist() for name in ("label", "split")]
+    assert found == [["happy", "sad", "sad"], ["train", "test", "dev"]]
+    assert read_form(top, "{split}/{label}/{}")["split"].tolist() == ["Train", "test", "validation"]
+    alone = read_folders(top / "Train")
+    assert ("split" in alone, alone.notes) == (False, ())
+    (top / "sad").mkdir()
+    (top / "sad" / "4.wav").write_bytes(b"x")
+    done = call(top, "--as", "folders")
+    expected = "folders test, train, validation were not read as the split: 1 of 4 files are in no"
+    assert expected in done.stderr
 
 
 def test_names_in_a_form_of_ones_own(tmp_path):

@@ -264,7 +264,7 @@ def test_input_errors(corpus):
     _, clips, a, _ = corpus
     task = Task.from_spec(SPEC)
     for options, words in (
-        ({"alpha": []}, "`alpha` is .*; expected numbers, as 1,10"),
+        ({"alpha": []}, r"`alpha` is \[\]; expected numbers, as `alpha=\[1,10\]`"),
         ({"alpha": [-1.0]}, "`alpha` is -1.0; expected a finite number of at least 0"),
         ({"alpha": [1, 1]}, "expected each value once"),
         ({"C": [0.1]}, "'task' is a regression task, whose models have `alpha` in its place"),
