@@ -239,11 +239,12 @@ def _described(
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return Source(name, suffix, stream, "utf-16")
     if b"\0" in head:
-        half = head[1::2].count(0) + head[::2].count(0)
-        what = (
-            "looks like UTF-16 without a byte order mark" if half * 3 > len(head) else "is not text"
-        )
-        raise InputError(f"{name}: {what}; save the table as UTF-8")
+        few, many = sorted(head[at::2].count(0) for at in (0, 1))
+        if many * 3 > len(head) and few * 10 < many:
+            what = "looks like UTF-16 without a byte order mark; save the table as UTF-8"
+        else:
+            what = f"is not text, but begins with {head[:8]!r}; expected a table in UTF-8"
+        raise InputError(f"{name}: {what}")
     return Source(name, suffix, stream)
 
 

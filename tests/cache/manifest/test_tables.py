@@ -188,6 +188,7 @@ def test_pipes(tmp_path):
         ("x.csv", "id,path\n1,a.wav,\n", "ends in separators"),
         ("x.csv", "# mine\nid,path\n1,a.wav\n", "expected 1 as in the header in line 1: # mine"),
         ("x.csv", "id,path\n1,a\n".encode("utf-16-le"), "looks like UTF-16"),
+        ("x.csv", b"fLaC" + bytes(90) + b"\xff\xf8" * 9, "not text, but begins with b'fLaC"),
         ("x.csv", "id;path;start\n1;a.wav;0,5\n", r"write 0\.5"),
         ("x.csv", "version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         ("x.csv", b"PAR1\x00\x01\xff", r"content is that of a \.parquet file"),
