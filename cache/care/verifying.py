@@ -117,11 +117,14 @@ def verify(
     report = Report()
     for name, why in cache.broken().items():
         report.findings.append(Finding(f"spaces/{name}", why, aside=False))
-    jobs = [
-        (space, path)
-        for space in cache.spaces()
-        for path in sorted(_files(space.folder / "shards"))
-    ]
+    jobs = []
+    for space in cache.spaces():
+        for path in _files(space.folder / "shards"):
+            if NAME.fullmatch(path.name):
+                jobs.append((space, path))
+            else:
+                where = path.relative_to(cache.path).as_posix()
+                report.findings.append(Finding(where, "not a shard; ignored", damage=False))
     memo = {space.name: _load_memo(space) if quick else {} for space in cache.spaces()}
     pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
     try:
@@ -155,51 +158,39 @@ def _verify_packed(cache: Cache, progress: Callable[[int, int], None] | None) ->
     return report
 
 
-@dataclass(frozen=True)
-class _Checked:
-    """A shard that was looked at: its stat from before, and either its rows or what is wrong."""
-
-    status: list[int] = field(default_factory=list)
-    rows: int = 0
-    trusted: bool = False
-    error: Exception | None = None
-    gone: bool = False
-
-
-def _check_file(path: Path, spec_key: str, memo: dict[str, list[int]]) -> _Checked:
-    """Check a shard, unless the memo says that it was checked as it is."""
-    if not NAME.fullmatch(path.name):
-        return _Checked()
+def _check_file(
+    path: Path, spec_key: str, memo: dict[str, list[int]]
+) -> list[int] | Exception | None:
+    """Return what the memo notes of a sound shard, or what is wrong; None of one that is gone."""
     try:
         status = _stat(path)  # before reading: a change in between is found the next time
         known = memo.get(path.name)
         if known is not None and known[:-1] == status:
-            return _Checked(status, known[-1], trusted=True)
-        return _Checked(status, check_shard(path, spec_key))
+            return known
+        return [*status, check_shard(path, spec_key)]
     except FileNotFoundError as error:
         if os.path.lexists(path):  # a link to nothing
-            return _Checked(error=DamagedError(f"{path.name}: {error.strerror}"))
-        return _Checked(gone=True)  # merged into another one in the meantime
+            return DamagedError(f"{path.name}: {error.strerror}")
+        return None  # merged into another one in the meantime
     except (AffektError, OSError) as error:
-        return _Checked(error=error)
+        return error
 
 
-def _take(report: Report, where: str, found: _Checked, memo: dict[str, list[int]]) -> None:
+def _take(
+    report: Report, where: str, found: list[int] | Exception | None, memo: dict[str, list[int]]
+) -> None:
     name = where.rpartition("/")[2]
-    if not NAME.fullmatch(name):
-        report.findings.append(Finding(where, "not a shard; ignored", damage=False))
-        return
-    if found.gone:
+    if found is None:
         return
     report.shards += 1
-    if found.error is not None:
-        report.findings.append(_finding(where, found.error))
+    if isinstance(found, Exception):
+        report.findings.append(_finding(where, found))
         memo.pop(name, None)
         return
-    report.nbytes += found.status[0]
-    report.rows += found.rows
-    report.trusted += found.trusted
-    memo[name] = [*found.status, found.rows]
+    report.nbytes += found[0]
+    report.rows += found[-1]
+    report.trusted += memo.get(name) is found
+    memo[name] = found
 
 
 def _finding(where: str, error: Exception) -> Finding:

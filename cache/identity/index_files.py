@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from os import stat_result
 from pathlib import Path
 
@@ -68,21 +68,9 @@ class Seen:
         )
 
 
-TEXT, WHOLE, TIME = (str,), (int,), (float, int, type(None))
-FIELDS = {  # of a line, in the order of `Seen`, and the types that JSON gives them
-    "id": TEXT,
-    "path": TEXT,
-    "start": TIME,
-    "end": TIME,
-    "digest": TEXT,
-    "size": WHOLE,
-    "mtime_ns": WHOLE,
-    "ctime_ns": WHOLE,
-    "inode": WHOLE,
-    "root": TEXT,
-    "number": WHOLE,
-    "about": TEXT,
-}
+_TYPES = {"str": (str,), "int": (int,), "float | None": (float, int, type(None))}
+#: fields of a line, in the order of `Seen`, and the types that JSON gives them
+FIELDS = {one.name: _TYPES[str(one.type)] for one in fields(Seen)}
 SINCE = {"about": ""}  # fields that older lines do not have, and their value there
 
 
@@ -177,10 +165,10 @@ class Lines:
 def encode(line: Seen, number: int | None = None) -> bytes:
     """Return a line as bytes of a segment, with another number if one is given."""
     values = {name: getattr(line, name) for name in FIELDS}  # `asdict` takes five times as long
-    fields = {"at": place_hash(line.path, line.start, line.end), **values}
+    found = {"at": place_hash(line.path, line.start, line.end), **values}
     if number is not None:
-        fields["number"] = number
-    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+        found["number"] = number
+    return json.dumps(found, separators=(",", ":")).encode() + b"\n"
 
 
 def place_hash(path: str, start: float | None, end: float | None) -> str:
@@ -255,8 +243,8 @@ def _scan(text: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _parse(text: bytes, name: str) -> Seen:
     try:
-        fields = parse_json(text)
-        values = [{**SINCE, **fields}[field] for field in FIELDS]
+        found = parse_json(text)
+        values = [{**SINCE, **found}[field] for field in FIELDS]
     except (ValueError, TypeError) as error:
         raise _wrong(name, f"a line is not a JSON object: {error}") from None
     except KeyError as error:

@@ -39,6 +39,17 @@ class Spec:
         besides: ``processor``, ``input``, ``compute``, ``numerics_epoch``, and ``labels`` for class
         probabilities.
 
+    Attributes
+    ----------
+    modality : str
+        What is fed in: "audio" or "text".
+    n_layers, dim : int
+        Number of layers stored for each clip, and of values in each layer.
+    store_dtype : str
+        Data type on disk: "float32" or "float16".
+    labels : list of str or None
+        Class names in order, where the rows are class probabilities.
+
     Raises
     ------
     InputError
@@ -67,6 +78,11 @@ class Spec:
         if size > MAX_BYTES:
             raise InputError(f"spec: {size} bytes, at most {MAX_BYTES} fit")
         self._check()
+        self.modality: str = plain["modality"]
+        self.n_layers: int = plain["layers"]["count"]
+        self.dim: int = plain["layers"]["dim"]
+        self.store_dtype: str = plain["store_dtype"]
+        self.labels: list[str] | None = plain.get("labels")
 
     @classmethod
     def from_json(cls, text: str | bytes, source: str = "spec") -> Spec:
@@ -102,35 +118,10 @@ class Spec:
             words.append(str(fields["pooling"]))
         return slug("-".join(words))
 
-    @cached_property
-    def modality(self) -> str:
-        """What is fed in: "audio" or "text"."""
-        return self.fields["modality"]
-
-    @cached_property
-    def n_layers(self) -> int:
-        """Number of layers stored for each clip."""
-        return self.fields["layers"]["count"]
-
-    @cached_property
-    def dim(self) -> int:
-        """Number of values in each layer."""
-        return self.fields["layers"]["dim"]
-
-    @cached_property
-    def store_dtype(self) -> str:
-        """Data type on disk: "float32" or "float16"."""
-        return self.fields["store_dtype"]
-
     @property
     def dtype(self) -> np.dtype:
         """Type of the stored values, little-endian."""
         return np.dtype(self.store_dtype).newbyteorder("<")
-
-    @cached_property
-    def labels(self) -> list[str] | None:
-        """Class names in order, where the rows are class probabilities; else None."""
-        return self.fields.get("labels")
 
     def replace(self, **fields: Any) -> Spec:
         """Return a spec with some of the top fields replaced."""

@@ -30,7 +30,8 @@ PATIENCE = 100  # times that a read starts again because shards are being merged
 class RowStore:
     """The rows of one spec, by key: read, stored, and where they are.
 
-    Small and picklable: it opens files when they are needed, in each process anew.
+    Small and picklable: it opens files when they are needed, in each process anew. `key`,
+    `modality`, `n_layers` and `dim` are those of the spec.
 
     Examples
     --------
@@ -47,30 +48,12 @@ class RowStore:
         self.store = store
         self.name = name
         self.spec = spec
+        self.key, self.modality = spec.key, spec.modality
+        self.n_layers, self.dim = spec.n_layers, spec.dim
         self.folder = store.path / "spaces" / name
         self._order: tuple[Table, np.ndarray] | None = None  # see `_ordered`
         self._index: Index | PackedIndex | None = None
         self._process = os.getpid()
-
-    @property
-    def key(self) -> str:
-        """Key of the spec, 64 hex."""
-        return self.spec.key
-
-    @property
-    def modality(self) -> str:
-        """What is fed in: "audio" or "text"."""
-        return self.spec.modality
-
-    @property
-    def n_layers(self) -> int:
-        """Number of layers."""
-        return self.spec.n_layers
-
-    @property
-    def dim(self) -> int:
-        """Number of values of a layer."""
-        return self.spec.dim
 
     @property
     def index(self) -> Index | PackedIndex:

@@ -31,16 +31,10 @@ class SparseFile(io.RawIOBase):
         self.size = 0
 
     def readable(self) -> bool:
-        """It is."""
+        """It is, and writable and seekable."""
         return True
 
-    def writable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
+    writable = seekable = readable
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a byte."""

@@ -37,91 +37,49 @@ class Corpus:
     skip: Callable[[re.Match[str]], bool] = lambda found: False
 
 
-def _corpus(name: str, pattern: str, labels: str, language: str, form: str, **more) -> Corpus:
+def _corpus(name: str, language: str, form: str, pattern: str, labels: str, **more) -> Corpus:
     codes = dict(pair.split("=") for pair in labels.replace("_", " ").split(";"))
     return Corpus(name, re.compile(pattern), codes, language, form, **more)
 
 
-CORPORA = {
-    corpus.name: corpus
-    for corpus in (
-        _corpus(
-            "ravdess",
+_KNOWN = (
+    _corpus("ravdess", "eng", "03-01-06-01-02-01-12.wav",
             r"(?P<modality>\d\d)-\d\d-(?P<label>\d\d)-(?P<intensity>\d\d)-(?P<sentence_code>\d\d)"
             r"-(?P<repetition>\d\d)-(?P<speaker>\d\d)",
             "01=neutral;02=calm;03=happy;04=sad;05=angry;06=fearful;07=disgust;08=surprised",
-            "eng",
-            "03-01-06-01-02-01-12.wav",
-            skip=lambda found: found["modality"] == "02",  # pictures without sound
-        ),
-        _corpus(
-            "emodb",
+            skip=lambda found: found["modality"] == "02"),  # pictures without sound
+    _corpus("emodb", "deu", "03a01Fa.wav",
             r"(?P<speaker>\d\d)(?P<sentence_code>[ab]\d\d)(?P<label>[WLEAFTN])(?P<version>[a-f])",
-            "W=anger;L=boredom;E=disgust;A=fear;F=happiness;T=sadness;N=neutral",
-            "deu",
-            "03a01Fa.wav",
-        ),
-        _corpus(
-            "crema-d",
+            "W=anger;L=boredom;E=disgust;A=fear;F=happiness;T=sadness;N=neutral"),
+    _corpus("crema-d", "eng", "1001_DFA_ANG_XX.wav",
             r"(?P<speaker>1\d{3})_(?P<sentence_code>[A-Z]{3})_(?P<label>[A-Z]{3})"
             r"_(?P<intensity>LO|MD|HI|XX|X)",
-            "ANG=anger;DIS=disgust;FEA=fear;HAP=happiness;NEU=neutral;SAD=sadness",
-            "eng",
-            "1001_DFA_ANG_XX.wav",
-        ),
-        _corpus(
-            "tess",
+            "ANG=anger;DIS=disgust;FEA=fear;HAP=happiness;NEU=neutral;SAD=sadness"),
+    _corpus("tess", "eng", "OAF_back_angry.wav",
             r"(?P<speaker>[OY]AF)_(?P<sentence_code>[a-z]+)_(?P<label>[a-z]+)",
             "angry=anger;disgust=disgust;fear=fear;happy=happiness;neutral=neutral;"
-            "ps=pleasant_surprise;sad=sadness",
-            "eng",
-            "OAF_back_angry.wav",
-        ),
-        _corpus(
-            "savee",
+            "ps=pleasant_surprise;sad=sadness"),
+    _corpus("savee", "eng", "DC_a01.wav or DC/a01.wav",
             r"(?:(?P<speaker>DC|JE|JK|KL)[_/])(?P<label>sa|su|[adfhn])(?P<sentence_code>\d\d)",
-            "a=anger;d=disgust;f=fear;h=happiness;n=neutral;sa=sadness;su=surprise",
-            "eng",
-            "DC_a01.wav or DC/a01.wav",
-        ),
-        _corpus(
-            "emovo",
+            "a=anger;d=disgust;f=fear;h=happiness;n=neutral;sa=sadness;su=surprise"),
+    _corpus("emovo", "ita", "dis-f1-b1.wav",
             r"(?P<label>dis|gio|neu|pau|rab|sor|tri)-(?P<speaker>[mf]\d)-(?P<sentence_code>[a-z]\d?)",
-            "dis=disgust;gio=happiness;neu=neutral;pau=fear;rab=anger;sor=surprise;tri=sadness",
-            "ita",
-            "dis-f1-b1.wav",
-        ),
-        _corpus(
-            "esd",
+            "dis=disgust;gio=happiness;neu=neutral;pau=fear;rab=anger;sor=surprise;tri=sadness"),
+    _corpus("esd", "", "0011/Angry/0011_000351.wav",
             r"(?P<label>Angry|Happy|Neutral|Sad|Surprise)/(?P<speaker>00\d\d)"
             r"_(?P<sentence_code>\d{6})",
-            "Angry=angry;Happy=happy;Neutral=neutral;Sad=sad;Surprise=surprise",
-            "",
-            "0011/Angry/0011_000351.wav",
-        ),
-        _corpus(
-            "cafe",
+            "Angry=angry;Happy=happy;Neutral=neutral;Sad=sad;Surprise=surprise"),
+    _corpus("cafe", "fra", "01-C-1-1.wav",
             r"(?P<speaker>\d\d)-(?P<label>[CDJNPST])-(?P<intensity>\d)-(?P<sentence_code>\d)",
-            "C=anger;D=disgust;J=happiness;N=neutral;P=fear;S=surprise;T=sadness",
-            "fra",
-            "01-C-1-1.wav",
-        ),
-        _corpus(
-            "aesdd",
+            "C=anger;D=disgust;J=happiness;N=neutral;P=fear;S=surprise;T=sadness"),
+    _corpus("aesdd", "ell", "a01 (1).wav",
             r"(?P<label>[adfhs])(?P<sentence_code>\d\d) ?\((?P<speaker>\d)\)",
-            "a=anger;d=disgust;f=fear;h=happiness;s=sadness",
-            "ell",
-            "a01 (1).wav",
-        ),
-        _corpus(
-            "shemo",
+            "a=anger;d=disgust;f=fear;h=happiness;s=sadness"),
+    _corpus("shemo", "fas", "F21N05.wav",
             r"(?P<speaker>[FM]\d\d)(?P<label>[AFHNSW])(?P<sentence_code>\d\d)",
-            "A=anger;F=fear;H=happiness;N=neutral;S=sadness;W=surprise",
-            "fas",
-            "F21N05.wav",
-        ),
-    )
-}
+            "A=anger;F=fear;H=happiness;N=neutral;S=sadness;W=surprise"),
+)  # fmt: skip
+CORPORA = {corpus.name: corpus for corpus in _KNOWN}
 
 
 def audio_files(folder: str | os.PathLike) -> tuple[list[str], list[str]]:
