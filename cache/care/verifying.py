@@ -117,14 +117,12 @@ def verify(
     report = Report()
     for name, why in cache.broken().items():
         report.findings.append(Finding(f"spaces/{name}", why, aside=False))
-    jobs = []
-    for space in cache.spaces():
-        for path in _files(space.folder / "shards"):
-            if NAME.fullmatch(path.name):
-                jobs.append((space, path))
-            else:
-                where = path.relative_to(cache.path).as_posix()
-                report.findings.append(Finding(where, "not a shard; ignored", damage=False))
+    jobs = [
+        (space, path)
+        for space in cache.spaces()
+        for path in _files(space.folder / "shards")
+        if NAME.fullmatch(path.name)
+    ]
     memo = {space.name: _load_memo(space) if quick else {} for space in cache.spaces()}
     pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
     try:
@@ -205,18 +203,23 @@ def _finding(where: str, error: Exception) -> Finding:
 
 
 def _check_space(space: Space) -> list[Finding]:
-    found = []
+    found, folder = [], f"spaces/{space.name}"
     try:
         read_canary(space.folder / "canary.h5")
     except (AffektError, OSError) as error:
-        found.append(_finding(f"spaces/{space.name}/canary.h5", error))
+        found.append(_finding(f"{folder}/canary.h5", error))
     table = space.index.refresh().table
     for at in table.twins.tolist():
         if not _alike(space, at - 1, at):
             names = [table.names[table.shard[i]] for i in (at - 1, at)]
             key = table.raw[at].tobytes().hex()
             problem = f"row {key} has different values in {names[1]}; the first is used"
-            found.append(Finding(f"spaces/{space.name}/shards/{names[0]}", problem, damage=False))
+            found.append(Finding(f"{folder}/shards/{names[0]}", problem, damage=False))
+    for path in _files(space.folder / "shards"):
+        if not NAME.fullmatch(path.name):
+            found.append(
+                Finding(f"{folder}/shards/{path.name}", "not a shard; ignored", damage=False)
+            )
     return found
 
 
