@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from ...cache.errors import InputError, nearest
+from ...cache.errors import InputError, counted, listed, nearest
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -177,3 +177,17 @@ def whole(raw: str) -> str:
     """Return ``-1`` for ``-1.0``, and anything else as it is."""
     number, _, zeros = raw.partition(".")
     return number if zeros and not zeros.strip("0") and number.lstrip("+-").isdecimal() else raw
+
+
+def left_out_note(left_out: Mapping[str, int]) -> list[str]:
+    """Return a line on the clips that a task leaves out, by raw label; none if there are none.
+
+    Examples
+    --------
+    >>> left_out_note({"": 2, "surprise": 4}), left_out_note({})
+    (['6 clips are left out by the task: (blank) 2, surprise 4'], [])
+    """
+    names = [f"{label or '(blank)'} {count}" for label, count in left_out.items()]
+    many = sum(left_out.values())
+    verb = "is" if many == 1 else "are"
+    return [f"{counted(many, 'clip')} {verb} left out by the task: {listed(names)}"] if many else []

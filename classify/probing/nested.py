@@ -12,6 +12,7 @@ from ...cache.errors import InputError
 from ...cache.manifest.manifest import check_manifest
 from ..data.splitting import leaks
 from ..data.task import Task
+from ..data.vocabulary import left_out_note
 from ..models.read_features import leave_out
 from ..models.scalers.scaling import check_scale
 from .grid import Grid, train_grid
@@ -127,6 +128,8 @@ def probe(
     scale = check_scale(scale)
     clips, gone = leave_out(clips, list(named.values()), progress)
     clips, left_out = task.select(clips)
+    for text in left_out_note(left_out):
+        progress(text)
     digests = None
     if any(clips["path"]):
         digests = next(iter(named.values())).cache.digests(clips, "audio")

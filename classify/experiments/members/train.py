@@ -16,6 +16,7 @@ from ...data.predictions import Predictions
 from ...data.splitting.findings import of_splits
 from ...data.splitting.schemes import Scheme, Split, splits
 from ...data.task import Task
+from ...data.vocabulary import left_out_note
 from ...metrics.scored_clips import task_score
 from ...models.read_features import leave_out
 from ...options import named_values
@@ -105,7 +106,9 @@ def train_model(
     check_head(entry, wanted)
     clips = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     clips, gone = leave_out(clips, list(found.values()), progress)
-    labelled, _ = wanted.select(clips)
+    labelled, left_out = wanted.select(clips)
+    for text in left_out_note(left_out):
+        progress(text)
     parts = splits(
         labelled,
         scheme,

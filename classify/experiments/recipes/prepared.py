@@ -12,6 +12,7 @@ from ....cache.identity.spec import Spec
 from ....cache.manifest import Manifest
 from ....cache.space import Space
 from ...data.task import Task
+from ...data.vocabulary import left_out_note
 from .entries import EncoderEntry
 from .recipe import Recipe
 
@@ -110,8 +111,9 @@ class Prepared:
 
     @property
     def notes(self) -> list[str]:
-        """Notes for the user on how encoders were found."""
-        return [source.note for source in self.sources.values() if source.note]
+        """Notes for the user on clips that are left out, and on how encoders were found."""
+        found = [source.note for source in self.sources.values() if source.note]
+        return left_out_note(self.left_out) + found
 
     @property
     def there(self) -> dict[str, frozenset[str]]:
