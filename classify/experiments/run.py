@@ -24,7 +24,13 @@ from .checks.folder_checks import check_stored
 from .checks.recipe_checks import check_recipe, check_sources
 from .embeddings import embed, keep_opened, look
 from .members.joblib_workers import JoblibWorkers
-from .members.member_folder import changed_since, is_done, read_member, train_member
+from .members.member_folder import (
+    changed_since,
+    is_done,
+    read_member,
+    take_other,
+    train_member,
+)
 from .members.shares import Division, divisions
 from .members.side_by_side import SideBySide, count_workers, network_rows
 from .members.trainer import Trainer
@@ -35,7 +41,7 @@ from .recipes.prepared import Prepared
 from .recipes.recipe import Recipe
 from .results.last_report import keep_earlier, step_times
 from .results.next_step import next_step
-from .results.report_folder import ReportFolder, opened_report, read_state
+from .results.report_folder import OLD, ReportFolder, opened_report, read_state
 from .results.run_keys import member_key, run_key
 
 if TYPE_CHECKING:
@@ -237,6 +243,10 @@ class _Work:
                 folders = report.folder / inside, report.work / inside
                 job = _Job(entry, division, parts, *folders, *member_key(entry, ready, parts))
                 job.made = next((one for one in folders if is_done(one, job.key)), None)
+                places = [one / inside.parent for one in (report.folder, report.folder / OLD)]
+                if not job.made and (other := take_other(job.folder, places, job.key)):
+                    self.progress(f"{entry.name}: kept, because it was trained as {other}")
+                    job.made = job.folder
                 self._show(job, "waiting")
                 jobs.append(job)
         self._train_side_by_side([job for job in jobs if job.entry.head and not job.made])

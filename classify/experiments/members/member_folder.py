@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +87,30 @@ def is_done(folder: Path, key: str) -> bool:
         return record["key"] == key and record["files"] == _digests(folder, record["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def take_other(folder: Path, places: Sequence[Path], key: str) -> str:
+    """Copy to `folder` a member that `is_done` under another name, or was left out since.
+
+    Returns
+    -------
+    str
+        The name that it had; blank if there is none.
+    """
+    folders = (one for place in places for one in sorted(place.glob("*")))
+    found = next((one for one in folders if is_done(one, key)), None)
+    if found is None:
+        return ""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    record = read_object(found / RECORD, lenient=True)
+    with draft(folder) as new:
+        for name in record["files"]:
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(found / name, new / name)
+        record["name"] = folder.name
+        write_whole(new / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        replace_folder(new, folder, WRITTEN)
+    return found.name
 
 
 def changed_since(folder: Path, made_of: Mapping[str, str]) -> str:

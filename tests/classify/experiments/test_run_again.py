@@ -82,6 +82,26 @@ def test_another_affekt_compares_anew_and_trains_nothing(with_encoder, tmp_path,
     assert not run(recipe).did
 
 
+def test_a_renamed_member_and_one_that_comes_back_are_not_trained_again(with_encoder, tmp_path):
+    recipe = copied(with_encoder, tmp_path / "copy") / "r.yaml"
+    text, said = recipe.read_text(encoding="utf-8"), []
+    member = recipe.parent / "out/members/lr"
+    before = (member / "pred.csv").read_bytes()
+    other = "{ldr: {head: logistic, on: text, C: 0.5}}"
+    for members, did in (("{new: {head: logistic, on: text}}", []), (other, ["ldr"]), ("", [])):
+        changed = text.replace("{lr: {head: logistic, on: text}}", members) if members else text
+        recipe.write_text(changed, encoding="utf-8")
+        done = run(recipe, progress=said.append).did
+        assert done == [*(f"trained {name}" for name in did), "compared members and ensembles"]
+    assert [line for line in said if ": kept" in line] == [
+        "new: kept, because it was trained as lr",
+        "lr: kept, because it was trained as lr",
+    ]
+    assert (member / "pred.csv").read_bytes() == before
+    assert json.loads((member / "member.json").read_text(encoding="utf-8"))["name"] == "lr"
+    assert not run(recipe).did
+
+
 def test_nothing_to_do_opens_no_encoder(with_encoder):
     code = (
         "import sys; from affekt.classify import run; "
