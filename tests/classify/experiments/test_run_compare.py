@@ -8,12 +8,15 @@ import shutil
 
 import pytest
 import soundfile
-from affekt.cache import Manifest
+from affekt.cache import Cache, Manifest
 from affekt.cache.errors import InputError
-from affekt.classify import Task
+from affekt.classify import Task, probe
 from affekt.classify.experiments.demo.corpus import write_corpus
+from affekt.classify.experiments.members.train import train_model
+from affekt.classify.experiments.preview import preview
 from affekt.classify.experiments.recipes.recipe import Recipe
 from affekt.classify.experiments.run import run
+from affekt.extract import Encoder, extract
 from sklearn.metrics import balanced_accuracy_score
 
 RECIPE = """
@@ -172,3 +175,39 @@ def test_the_report_says_what_speaker_scaling_would_change(corpus, split):
     assert line["dev_uar"] == found["true"]["systems"][line["member"]]["dev"]["uar"]
     assert line["dev_uar_scaled"] != line["dev_uar"]
     assert found["speaker"]["speaker_scaling"]["member"] == "words"  # the other scales already
+
+
+FEW_TEXTS = """\
+manifest: clips.csv
+task: valence
+cache: my.cache
+encoders: {text: ngram}
+members: {lr: {head: logistic, on: text}}
+ensembles: []
+compare: {n_resamples: 100, learning_curve: false}
+report: out
+"""
+SAID = "8 clips are left out by the task: surprise 8"
+
+
+def test_a_check_a_run_a_training_and_a_probe_say_which_clips_the_task_leaves_out(tmp_path):
+    rows = [
+        {"id": f"{s}{label}", "text": f"{label} {s}", "label": label, "speaker": f"s{s}"}
+        for s in range(8)
+        for label in ("anger", "neutral", "happiness", "surprise")
+    ]
+    clips = Manifest.from_rows(rows)
+    clips.write(tmp_path / "clips.csv")
+    (tmp_path / "r.yaml").write_text(FEW_TEXTS, encoding="utf-8")
+    said: list[str] = []
+    run(tmp_path / "r.yaml", progress=said.append)
+    assert SAID in said
+    assert preview(tmp_path / "r.yaml").notes[0] == SAID
+    space = extract(clips, Cache(tmp_path / "my.cache"), Encoder("ngram"))
+    said.clear()
+    options = {"spaces": [space.name], "head": "logistic", "progress": said.append}
+    train_model(clips, tmp_path / "my.cache", "valence", **options)
+    assert SAID in said
+    said.clear()
+    probe(clips, space, "valence", C=[1.0], progress=said.append)
+    assert SAID in said
