@@ -64,7 +64,8 @@ def _among_which(data: Data) -> str:
     counts, dev, found = candidates(data), data["dev"], data["choice"]
     tried = {what: f"{n} {what if n > 1 else what[:-1]}" for what, n in counts.items() if n}
     parts = [text for what, text in tried.items() if what not in ("all", "systems")]
-    more = f" ({tried['systems']} and, before them, {', '.join(parts)})" if parts else ""
+    parts = [text.replace(" ", " more ", 1) for text in parts]
+    more = f" ({tried['systems']}, and {', '.join(parts)} of their members)" if parts else ""
     groups = found["groups"]
     lead, title = columns(data)[0]
     value = data["systems"][data["chosen"]]["dev"][lead]
