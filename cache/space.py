@@ -60,10 +60,7 @@ class Space(RowStore):
         return self.store
 
     def read_clips(
-        self,
-        clips: Manifest,
-        layers: Sequence[int],
-        dtype: str = "float32",
+        self, clips: Manifest, layers: Sequence[int], dtype: str = "float32"
     ) -> np.ndarray:
         """Return the embeddings of clips ``(clips, layers, dim)``, in the order of `clips`.
 

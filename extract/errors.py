@@ -65,3 +65,23 @@ class Unusable(AffektError, ValueError):
 
     def __reduce__(self):
         return type(self), (self.code, self.message)
+
+
+def stopped(why: str) -> AffektError:
+    """Return the error that ends a run without blaming a clip.
+
+    Examples
+    --------
+    >>> str(stopped("worker 1 ended with 3"))
+    'worker 1 ended with 3; what was stored is kept: run the same command again to continue'
+    """
+    return AffektError(f"{why}; what was stored is kept: run the same command again to continue")
+
+
+def died(what: str, status: int) -> AffektError:
+    """Return the error for a child process that ended before its time."""
+    if status == -9:
+        return stopped(
+            f"{what} was killed, perhaps because memory is short (fewer --workers need less)"
+        )
+    return stopped(f"{what} ended with {status}")

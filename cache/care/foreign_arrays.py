@@ -28,16 +28,9 @@ Finder = Callable[[str], np.ndarray | None]
 
 # What numpy and zipfile raise for a file that is broken, encrypted, or claims too much.
 UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    KeyError,
-    RuntimeError,
-    MemoryError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+    OSError, EOFError, ValueError, TypeError, KeyError, RuntimeError, MemoryError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def open_foreign(source: Any) -> Finder:

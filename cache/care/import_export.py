@@ -34,10 +34,7 @@ if TYPE_CHECKING:
 
 
 def export_space(
-    space: Space,
-    clips: Manifest,
-    out: Path,
-    layers: int | Iterable[int] | str = "all",
+    space: Space, clips: Manifest, out: Path, layers: int | Iterable[int] | str = "all"
 ) -> Path:
     """Write the embeddings of clips for another tool.
 

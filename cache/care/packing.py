@@ -26,6 +26,7 @@ from ..files.output_checks import check_output
 from ..files.remote_path import RemotePath, local_or_remote
 from ..identity.content_digests import hex_bytes, key_words
 from ..manifest import Manifest
+from ..manifest.selection import content_column
 from ..rows.packed import COLUMNS, PackedIndex, columns_digest, packed_spaces
 from ..shards.safe_hdf5 import set_text
 from ..shards.shard import FORMAT, VERSION, Rows
@@ -161,7 +162,7 @@ def _plan(space: Space, clips: Manifest | None) -> Plan:
         rows = _all_rows(space)
         refuse_damaged_shards(space)
         return Plan(space, rows, {})
-    fed = clips["path" if space.modality == "audio" else "text"]
+    fed = clips[content_column(space.modality)]
     some = clips.select(np.flatnonzero([bool(value.strip()) for value in fed]))
     rows = _all_rows(space)
     place = {key.decode(): i for i, key in enumerate(rows.key.tolist())}

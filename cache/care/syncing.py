@@ -29,14 +29,7 @@ from ..rows.index import NAME as SHARD
 from ..rows.remarks import copy_remarks
 from ..shards.shard import open_shard
 from ..space import Space
-from .merging import (
-    check_source,
-    copy_failures,
-    copy_new,
-    read_shard,
-    shard_files,
-    take_canary,
-)
+from .merging import check_source, copy_failures, copy_new, read_shard, shard_files, take_canary
 
 _NOTES = ("failures.jsonl", "remarks.jsonl")
 Progress = Callable[[int, int], None]

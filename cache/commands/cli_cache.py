@@ -161,9 +161,7 @@ def compact(folder: str, spaces: tuple[str, ...]) -> None:
 @FOLDER
 @click.argument("out", type=click.Path())
 @click.option(
-    "--manifest",
-    type=click.Path(),
-    help="Pack only these clips, in this order, with their labels.",
+    "--manifest", type=click.Path(), help="Pack only these clips, in this order, with their labels."
 )
 @ROOT
 @click.option(

@@ -23,13 +23,13 @@ from affekt.machine import memory, processors
 from ..errors import AffektError, InputError, in_shell, listed
 from ..files.output_checks import check_takes_files
 from .command import Command
-from .terminal import JSON
+from .terminal import JSON, PATH
 
 MARKS = {"ok": "ok", "note": "note", "wrong": "WRONG"}
 
 
 @click.command(cls=Command)
-@click.argument("places", nargs=-1, metavar="[CACHE]...", type=click.Path(path_type=Path))
+@click.argument("places", nargs=-1, metavar="[CACHE]...", type=PATH)
 @JSON
 @click.pass_context
 def doctor(ctx: click.Context, places: tuple[Path, ...], as_json: bool) -> None:

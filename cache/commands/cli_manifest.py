@@ -9,20 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .command import Command
-from .terminal import JSON, ROOT, echo_notes
+from .terminal import JSON, PATH, ROOT, choice, echo_notes
 
 if TYPE_CHECKING:
     from ..manifest import Manifest
 
 
 @click.command(cls=Command)
-@click.argument("source", metavar="FROM", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="Manifest to write (.csv, .tsv or .jsonl).",
-)
+@click.argument("source", metavar="FROM", type=PATH)
+@click.option("-o", "--output", type=PATH, help="Manifest to write (.csv, .tsv or .jsonl).")
 @click.option(
     "--as",
     "kind",
@@ -34,12 +29,9 @@ if TYPE_CHECKING:
 @click.option(
     "--table", metavar="NAME", multiple=True, help="audformat: table to read (repeatable)."
 )
+@choice("--label", ["emotion", "valence"], "Unified data set: which of its two labels to read.")
 @click.option(
-    "--label", type=click.Choice(["emotion", "valence"]), default="emotion", show_default=True,
-    help="Unified data set: which of its two labels to read.",
-)  # fmt: skip
-@click.option(
-    "--audio-dir", type=click.Path(path_type=Path), metavar="DIR",
+    "--audio-dir", type=PATH, metavar="DIR",
     help="Folder to write audio to that is stored inside a table.",
 )  # fmt: skip
 @click.option(

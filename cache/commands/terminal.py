@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,7 +146,14 @@ ROOT = click.option(
     help="Folder that paths are relative to; no path may leave it.",
 )
 
+PATH = click.Path(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def choice(name: str, words: Sequence[str], help: str) -> Callable[[Any], Any]:
+    """Return an option that takes one of some words, by default the first."""
+    kind = click.Choice(words)
+    return click.option(name, type=kind, default=words[0], show_default=True, help=help)
 
 
 def read_clips(

@@ -99,10 +99,7 @@ class Lines:
     """
 
     def __init__(
-        self,
-        texts: Iterable[bytes] = (),
-        names: Iterable[str] = (),
-        before: Lines | None = None,
+        self, texts: Iterable[bytes] = (), names: Iterable[str] = (), before: Lines | None = None
     ):
         self.texts, self.names = list(texts), list(names)
         old = {} if before is None else before._scanned

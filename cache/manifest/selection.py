@@ -17,6 +17,11 @@ NOT_A_COLUMN = (
 )
 
 
+def content_column(modality: str) -> str:
+    """Return the column that an encoder reads."""
+    return "text" if modality == "text" else "path"
+
+
 def without_content(clips: Any, modality: str) -> tuple[str, list[str]]:
     """Return the column that an encoder reads, path or text, and the ids of clips without it.
 
@@ -25,7 +30,7 @@ def without_content(clips: Any, modality: str) -> tuple[str, list[str]]:
     clips : Manifest
     modality : str
     """
-    kind = "text" if modality == "text" else "path"
+    kind = content_column(modality)
     return kind, [id_ for id_, value in zip(clips.ids, clips[kind], strict=True) if not value]
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import click
 
 from ...cache.commands.command import Command
-from ...cache.commands.terminal import ROOT, read_clips, recordings
+from ...cache.commands.terminal import JSON, PATH, ROOT, read_clips, recordings
 from ...cache.files.output_checks import check_output
 from ...extract.encoders.hardware.device import DEVICE
 from ..options import CACHE, SCALE, TASK, check_numbers, numbers, read_scale, read_split, to_stderr
 
 
 @click.command(cls=Command)
-@click.argument("manifest", type=click.Path(path_type=Path))
+@click.argument("manifest", type=PATH)
 @ROOT
 @CACHE
 @TASK
@@ -62,12 +62,8 @@ from ..options import CACHE, SCALE, TASK, check_numbers, numbers, read_scale, re
 @click.option("--random-state", default=0, show_default=True, help="Seed of the folds.")
 @click.option("--n-jobs", default=-1, show_default=True, help="Threads; -1: one per core.")
 @DEVICE
-@click.option(
-    "--figure",
-    type=click.Path(path_type=Path),
-    help="File for a plot of scores by layer (.png).",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("--figure", type=PATH, help="File for a plot of scores by layer (.png).")
+@JSON
 def probe(
     manifest: Path, root: Path | None, cache: Path, task: str, spaces: tuple[str, ...], split: str,
     scale: str, C: str | None, alpha: str | None, figure: Path | None, as_json: bool,

@@ -104,11 +104,7 @@ class LabelJob(LayerJob):
         return np.where(present[at] == self.codes, at, 0)
 
     def _solve(
-        self,
-        rows: Rows,
-        present: np.ndarray,
-        group: Sequence[int],
-        guesses: np.ndarray,
+        self, rows: Rows, present: np.ndarray, group: Sequence[int], guesses: np.ndarray
     ) -> None:
         problems, pairs = self.problems(present, group)
         shrink = None

@@ -76,10 +76,7 @@ class Problems:
 
 
 def solve(
-    rows: Rows,
-    problems: Problems,
-    *,
-    check: Callable[[], None] = lambda: None,
+    rows: Rows, problems: Problems, *, check: Callable[[], None] = lambda: None
 ) -> np.ndarray:
     """Minimise every problem.
 

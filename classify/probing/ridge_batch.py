@@ -134,11 +134,7 @@ def _alike(rows: np.ndarray) -> list[tuple[np.ndarray, list[int]]]:
 
 
 def _tall(
-    rows: Rows,
-    dims: Sequence[int],
-    inside: np.ndarray,
-    alphas: Sequence[float],
-    shrink: np.ndarray,
+    rows: Rows, dims: Sequence[int], inside: np.ndarray, alphas: Sequence[float], shrink: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield slopes `(alphas, features, dims)`, means `(features,)` and `(dims,)` of each set.
 
@@ -167,11 +163,7 @@ def _tall(
 
 
 def _wide(
-    rows: Rows,
-    dims: Sequence[int],
-    inside: np.ndarray,
-    alphas: Sequence[float],
-    shrink: np.ndarray,
+    rows: Rows, dims: Sequence[int], inside: np.ndarray, alphas: Sequence[float], shrink: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield what `_tall` does, by way of the inner products of rows."""
     every = np.concatenate([X[:, :-1] for _, _, X, _ in rows.blocks()])

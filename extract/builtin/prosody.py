@@ -21,21 +21,11 @@ _COSINES = range(1, 7)
 
 PITCH_NAMES = (
     *summary_names(["f0"], _F0_STATISTICS),
-    "f0_range",
-    "f0_above_median",
-    "f0_below_median",
-    "f0_slope",
-    "f0_stretch_slope",
-    "f0_stretch_steepness",
-    "f0_stretch_slope_std",
-    "f0_start",
-    "f0_end",
-    "f0_stretch_end",
-    "f0_motion_mean",
-    "f0_motion_std",
-    "f0_rising",
+    "f0_range", "f0_above_median", "f0_below_median", "f0_slope", "f0_stretch_slope",
+    "f0_stretch_steepness", "f0_stretch_slope_std", "f0_start", "f0_end", "f0_stretch_end",
+    "f0_motion_mean", "f0_motion_std", "f0_rising",
     *(f"f0_cos{k}" for k in _COSINES),
-)
+)  # fmt: skip
 LOUDNESS_NAMES = (
     *summary_names(["loudness"], _LOUD_STATISTICS),
     "loudness_slope",
@@ -43,18 +33,10 @@ LOUDNESS_NAMES = (
     *(f"loudness_cos{k}" for k in _COSINES),
 )
 RHYTHM_NAMES = (
-    "duration",
-    "speech_duration",
-    "voiced_fraction",
-    "stretch_mean",
-    "stretch_std",
-    "stretch_longest",
-    "stretch_rate",
-    "pause_fraction",
-    "pause_rate",
-    "syllable_rate",
+    "duration", "speech_duration", "voiced_fraction", "stretch_mean", "stretch_std",
+    "stretch_longest", "stretch_rate", "pause_fraction", "pause_rate", "syllable_rate",
     "syllable_rate_log",
-)
+)  # fmt: skip
 
 
 def stretches(voiced: np.ndarray) -> list[np.ndarray]:

@@ -8,39 +8,20 @@ that an encoder does without. A tensor that is neither in the encoder nor named 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from ...cache.errors import InputError
 from .audio_towers import TOWERS, Tower
 
 _SPEECH_HEADS = (
-    "lm_head",
-    "quantizer",
-    "project_q",
-    "project_hid",
-    "projector",
-    "classifier",
-    "mult_attn_model",
-    "layer_weights",
-    "tdnn",
-    "label_embeddings_concat",
-    "layer_norm_for_extract",
-    "speaker_proj",
-    "age",  # audeering's age and gender model
-    "gender",
-)
+    "lm_head", "quantizer", "project_q", "project_hid", "projector", "classifier",
+    "mult_attn_model", "layer_weights", "tdnn", "label_embeddings_concat",
+    "layer_norm_for_extract", "speaker_proj", "age", "gender",  # audeering's age and gender model
+)  # fmt: skip
 _TEXT_HEADS = (
-    "cls",
-    "lm_head",
-    "pooler",
-    "classifier",
-    "qa_outputs",
-    "pre_classifier",
-    "vocab_transform",
-    "vocab_layer_norm",
-    "vocab_projector",
-    "lm_predictions",
-    "mask_predictions",
-)
+    "cls", "lm_head", "pooler", "classifier", "qa_outputs", "pre_classifier", "vocab_transform",
+    "vocab_layer_norm", "vocab_projector", "lm_predictions", "mask_predictions",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,35 +77,15 @@ class Family:
     tower: Tower | None = None
 
 
-def _speech(name: str, **changes: object) -> Family:
-    options: dict = {
-        "modality": "audio",
-        "front": "waveform",
-        "layers": "encoder.layers",
-        "final": "encoder",
-        "attention": "sdpa",
-        "batched": True,
-        "packed": ("cpu", "cuda"),
-        "per_clip": ("feature_extractor",),
-        "heads": _SPEECH_HEADS,
-    }
-    return Family(name, **{**options, **changes})
-
-
-def _text(name: str, **changes: object) -> Family:
-    options: dict = {
-        "modality": "text",
-        "front": "tokens",
-        "layers": "encoder.layer",
-        "attention": "sdpa",
-        "batched": True,
-        "packed": ("cpu", "cuda"),
-        "heads": _TEXT_HEADS,
-        "pooler": True,
-    }
-    return Family(name, **{**options, **changes})
-
-
+_speech = partial(
+    Family, modality="audio", front="waveform", layers="encoder.layers", final="encoder",
+    attention="sdpa", batched=True, packed=("cpu", "cuda"), per_clip=("feature_extractor",),
+    heads=_SPEECH_HEADS,
+)  # fmt: skip
+_text = partial(
+    Family, modality="text", front="tokens", layers="encoder.layer", attention="sdpa",
+    batched=True, packed=("cpu", "cuda"), heads=_TEXT_HEADS, pooler=True,
+)  # fmt: skip
 GENERIC = Family("generic", heads=("lm_head", "embed_out", "cls", "pooler", "classifier", "score"))
 
 FAMILIES = {

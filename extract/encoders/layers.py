@@ -161,9 +161,7 @@ class TappedLayers:
         self.count = len(blocks) + 1
 
     def run(
-        self,
-        inputs: Mapping[str, torch.Tensor],
-        pool: Callable[[torch.Tensor], torch.Tensor],
+        self, inputs: Mapping[str, torch.Tensor], pool: Callable[[torch.Tensor], torch.Tensor]
     ) -> list[torch.Tensor]:
         """Run the model once; give every layer as `pool` leaves it."""
         here = self._here

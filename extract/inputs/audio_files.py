@@ -14,7 +14,7 @@ from ...cache.errors import AffektError, InputError
 from ...cache.files.reading import is_hollow
 from ...cache.identity.known_digests import LARGEST
 from ...cache.manifest import Manifest
-from ..errors import Unusable
+from ..errors import Unusable, stopped
 from .missing_files import hint_missing
 
 #: Faults of a disk, a server or this machine, and not of the file that was asked for.
@@ -60,10 +60,7 @@ def machine_fault(what: object, error: BaseException, tries: int = 1) -> AffektE
     """Return the error that ends a run without blaming a clip."""
     reason = getattr(error, "strerror", None) or str(error) or "out of memory"
     tried = "" if tries == 1 else f", tried {tries} times"
-    return AffektError(
-        f"{what}: {reason}; a fault of the disk or the system{tried}. What was stored is "
-        "kept: run the same command again to continue"
-    )
+    return stopped(f"{what}: {reason}; a fault of the disk or the system{tried}")
 
 
 def read_file(path: Path) -> FileBytes:

@@ -29,7 +29,7 @@ from affekt.children import exit_status, start_child
 
 from ...cache.errors import AffektError
 from ...cache.identity.known_digests import LARGEST
-from ..errors import Unusable
+from ..errors import Unusable, died
 from .audio_files import is_of_the_machine, machine_fault
 from .decode import LONGEST, Signal, decode, length
 from .formats.ffmpeg import PATIENCE
@@ -159,7 +159,7 @@ class Decoder:
                     continue
                 tries += 1
                 if tries >= _TRIES:
-                    raise AffektError(_fault(status)) from error
+                    raise died("the decoder's process, which was started twice,", status) from error
             except (OSError, MemoryError) as error:
                 if not is_of_the_machine(error):
                     raise
@@ -224,16 +224,6 @@ def _clip_fault(status: int) -> Unusable | None:
     if status < 0 and status not in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT):
         return Unusable("decoder_crash", f"the decoder's process ended with {status}")
     return None
-
-
-def _fault(status: int) -> str:
-    why = f"ended with {status}"
-    if status == -signal.SIGKILL:
-        why = "was killed, perhaps because memory is short (fewer --workers need less)"
-    return (
-        f"the decoder's process {why}, twice; no clip is to blame, and what was stored is kept:"
-        " run the same command again to continue"
-    )
 
 
 def _widen(*pipes: IO[bytes] | None) -> None:

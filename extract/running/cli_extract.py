@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...cache.commands.command import Command
-from ...cache.commands.terminal import JSON, ROOT, read_clips
+from ...cache.commands.terminal import JSON, ROOT, choice, read_clips
 from ...cache.errors import InputError, counted, listed, one_line
 from ..encoders.hardware.device import DEVICE, DTYPE
 
@@ -24,12 +24,10 @@ _SHOWN = 1000  # quarantined clips that are listed; all of them are in --json an
 
 MOST_WORKERS = 100_000
 
-DAMAGE = click.option(
+DAMAGE = choice(
     "--damage",
-    type=click.Choice(["refuse", "accept"]),
-    default="refuse",
-    show_default=True,
-    help="Policy for audio with more than 50 ms and 1 % missing or unreadable.",
+    ["refuse", "accept"],
+    "Policy for audio with more than 50 ms and 1 % missing or unreadable.",
 )
 
 
@@ -80,20 +78,8 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
 )
 @DEVICE
 @DTYPE
-@click.option(
-    "--store-dtype",
-    type=click.Choice(["float32", "float16"]),
-    default="float32",
-    show_default=True,
-    help="Type of the stored embeddings.",
-)
-@click.option(
-    "--long",
-    type=click.Choice(["fail", "truncate", "chunk"]),
-    default="fail",
-    show_default=True,
-    help="Policy for audio longer than --max-seconds.",
-)
+@choice("--store-dtype", ["float32", "float16"], "Type of the stored embeddings.")
+@choice("--long", ["fail", "truncate", "chunk"], "Policy for audio longer than --max-seconds.")
 @click.option(
     "--max-seconds",
     type=float,
@@ -104,13 +90,7 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
 @click.option(
     "--min-seconds", type=float, default=0.1, show_default=True, help="Shortest audio to embed."
 )
-@click.option(
-    "--silence",
-    type=click.Choice(["keep", "refuse"]),
-    default="keep",
-    show_default=True,
-    help="Policy for clips below -80 dBFS.",
-)
+@choice("--silence", ["keep", "refuse"], "Policy for clips below -80 dBFS.")
 @DAMAGE
 @click.option(
     "--classifier", is_flag=True, help="Store the class probabilities of a fine-tuned model."
@@ -138,13 +118,7 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
     metavar="I/N",
     help="Do part I of N only; slurm: the part of this job.",
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    show_default=True,
-    help="Where the workers run.",
-)
+@choice("--engine", ["local", "ray"], "Where the workers run.")
 @click.option("--workers", type=int, help="Number of processes, each with its own encoder.")
 @click.option(
     "--address", help="Ray: address of the cluster, or auto.  [default: start one on this machine]"
@@ -230,7 +204,9 @@ def _spread(
 
 def _check_content(clips: Manifest, modality: str) -> None:
     """Refuse a table in which no clip has what the encoder reads, such as for a misspelt column."""
-    column = "path" if modality == "audio" else "text"
+    from ...cache.manifest.selection import content_column
+
+    column = content_column(modality)
     try:
         values = clips.column(column)
     except InputError as error:

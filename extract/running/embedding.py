@@ -18,6 +18,7 @@ from ...cache.identity.encoder_folder import note_encoder_folder
 from ...cache.identity.spec import Spec
 from ...cache.manifest import Manifest
 from ...cache.manifest.manifest import check_manifest
+from ...cache.manifest.selection import content_column
 from ...cache.space import Space
 from ..encoder import Encoder
 from .engines.workers import count_workers, embed_in_workers
@@ -197,7 +198,7 @@ def _stored_first(clips: Manifest, cache: Cache, encoder: Encoder, spec: Spec) -
     """Return the positions of clips that the encoder takes, those with stored rows first."""
     dtype = spec.fields["store_dtype"]
     misses = set(plan(clips, cache, encoder, store_dtype=dtype, estimate=False).positions.tolist())
-    column = clips["path" if encoder.modality == "audio" else "text"]
+    column = clips[content_column(encoder.modality)]
     return sorted((i for i in range(len(clips)) if column[i]), key=misses.__contains__)
 
 

@@ -22,7 +22,7 @@ from ...cache.rows.remarks import note_remarks
 from ...cache.space import Space
 from ..backend import Pooled
 from ..encoder import Encoder
-from ..errors import Unusable
+from ..errors import Unusable, stopped
 from .claims import Claims
 from .engines.feeders import feed_in_processes, how_many
 from .extraction import Extraction, Failure
@@ -155,13 +155,9 @@ class Embedding:
             raise
         except Exception as error:  # a device that fails, or the code of an encoder
             first = self.clips.ids[rows[0].position]
-            reason = (
-                error if isinstance(error, RuntimeError) else f"{type(error).__name__}: {error}"
-            )
-            raise AffektError(
-                f"{self.encoder.name} failed on {len(rows)} clips from {first!r} on: {reason}."
-                " What was stored is kept: run the same command again to continue"
-            ) from error
+            kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
+            where = f"{len(rows)} clips from {first!r} on"
+            raise stopped(f"{self.encoder.name} failed on {where}: {kind}{error}") from error
 
     def finish(self, before: int) -> None:
         """Settle what cannot be stored and what shares its content, and write the index.

@@ -18,6 +18,7 @@ from ...cache.cache import Cache
 from ...cache.errors import InputError
 from ...cache.identity.content_digests import row_key
 from ...cache.manifest import Manifest
+from ...cache.manifest.selection import content_column
 from ...cache.space import Space
 from ..encoder import Encoder
 from ..inputs.audio_files import refused_by_size
@@ -135,7 +136,7 @@ def plan(
     (1, 1, 4)
     """
     audio = encoder.modality == "audio"
-    column = clips["path" if audio else "text"]
+    column = clips[content_column(encoder.modality)]
     asked = part_of(column, part)
     present = asked[column[asked] != ""]
     space = cache.find(encoder.spec.with_store_dtype(store_dtype))

@@ -9,6 +9,7 @@ import numpy as np
 from ...cache.errors import InputError
 from ...cache.identity.spec import Spec
 from ...cache.manifest import Manifest
+from ...cache.manifest.selection import content_column
 from .parts import group_numbers
 from .plan import Plan
 from .progress import human_time
@@ -55,7 +56,7 @@ def spread(clips: Manifest, planned: Plan, spec: Spec, count: int) -> list[Share
     """
     if count < 1:
         raise InputError(f"a plan for {count} workers, expected 1 or more")
-    column = clips["path" if spec.modality == "audio" else "text"]
+    column = clips[content_column(spec.modality)]
     part = group_numbers(column)[planned.positions] % count
 
     def total(values: np.ndarray) -> np.ndarray:

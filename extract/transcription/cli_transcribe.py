@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ...cache.commands.command import Command
-from ...cache.commands.terminal import JSON, ROOT, read_clips, recordings
+from ...cache.commands.terminal import JSON, PATH, ROOT, choice, read_clips, recordings
 from ...cache.errors import one_line
 from ...cache.files.cache_marker import check_cache_folder
 from ...cache.files.output_checks import check_output
@@ -33,18 +33,18 @@ BLANK = {
 
 
 @click.command(cls=Command)
-@click.argument("manifest", type=click.Path(path_type=Path))
+@click.argument("manifest", type=PATH)
 @click.option(
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Manifest to write (.csv, .tsv or .jsonl), with the texts filled in.",
 )
 @click.option(
     "--cache",
     "-c",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Cache folder for the results.  [default: NAME.cache next to MANIFEST]",
 )
 @click.option("--model", help="Whisper model: a folder or Hub id.", show_default="large-v3-turbo")
@@ -53,13 +53,7 @@ BLANK = {
     "--language",
     help="Language (ISO 639-3), or 'column' for that of each clip.  [default: detected]",
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["transformers", "faster-whisper"]),
-    default="transformers",
-    show_default=True,
-    help="Library that runs Whisper.",
-)
+@choice("--engine", ["transformers", "faster-whisper"], "Library that runs Whisper.")
 @DEVICE
 @DTYPE
 @DAMAGE

@@ -20,10 +20,7 @@ from .parquet_and_excel import labelled
 
 
 def rows_of_datasets(
-    dataset: Any,
-    folder: Path,
-    audio: str = "audio",
-    columns: Mapping[str, str] | None = None,
+    dataset: Any, folder: Path, audio: str = "audio", columns: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
     """Return the rows of a data set, and write its audio; see `from_datasets`."""
     if isinstance(dataset, Mapping):

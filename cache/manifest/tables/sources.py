@@ -23,12 +23,7 @@ from ...files.reading import LFS_POINTER, refuse_hollow
 OTHER_ENDINGS = {".txt": ".csv", ".ndjson": ".jsonl", ".pq": ".parquet", ".tab": ".tsv"}
 KALDI = ("wav.scp", "segments", "text", "utt2spk", "spk2utt", "utt2emo")
 RATIO = 100  # at most, of a table to the same packed; of texts it is below 20
-MAGIC = {
-    b"PAR1": ".parquet",
-    b"PK\x03\x04": ".xlsx",
-    b"{": ".jsonl",
-    b"[": ".json",
-}
+MAGIC = {b"PAR1": ".parquet", b"PK\x03\x04": ".xlsx", b"{": ".jsonl", b"[": ".json"}
 
 _PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|table|\?xml)\b", re.IGNORECASE)
 

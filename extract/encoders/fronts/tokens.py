@@ -25,19 +25,10 @@ from ..families import Family
 from .front import Example
 
 _FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "spm.model",
-    "tokenizer.model",
-    "bpe_encoder.bin",
-)
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model",
+    "spm.model", "tokenizer.model", "bpe_encoder.bin",
+)  # fmt: skip
 _UNLIMITED = 10**6  # tokenizers without a limit say 1e30
 _FALLBACK_LENGTH = 512
 

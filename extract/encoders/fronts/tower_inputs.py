@@ -19,12 +19,9 @@ from .waveform import extractor_of, noise
 
 _FEATURES = ("input_features", "input_values", "audio_input_features")
 _MASKS = (
-    "attention_mask",
-    "input_features_mask",
-    "input_values_mask",
-    "audio_attention_mask",
+    "attention_mask", "input_features_mask", "input_values_mask", "audio_attention_mask",
     "padding_mask",
-)
+)  # fmt: skip
 _MASK_ARGUMENTS = ("attention_mask", "input_features_mask", "padding_mask", "mask")
 _VOLATILE = ("processor_class", "_processor_class", "feature_extractor_type", "auto_map")
 

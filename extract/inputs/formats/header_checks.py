@@ -231,15 +231,21 @@ def _au(format: Format, data: bytes) -> Container:
     order = ">" if data[:4] == b".snd" else "<"
     begin, size, _, rate = struct.unpack_from(order + "4I", data, 4)
     check_rate(rate)
-    there = max(len(data) - begin, 0)
+    field = (order + "I", 8)
     if _streamed(size, "I"):
-        data = _patched(data, (order + "I", 8), 0xFFFFFFFF)
-        return Container(format, data, ("size_unknown",))
+        return Container(format, _patched(data, field, 0xFFFFFFFF), ("size_unknown",))
+    return _measured(format, data, begin, size, lambda there: _patched(data, field, there))
+
+
+def _measured(
+    format: Format, data: bytes, begin: int, size: int, patched: Callable[[int], bytes]
+) -> Container:
+    """Compare the size of the samples with what follows; `patched` gives the file another."""
+    there = max(len(data) - begin, 0)
     if size > there:
-        return Container(format, _patched(data, (order + "I", 8), there), lost=1 - there / size)
+        return Container(format, patched(there), lost=1 - there / size)
     if size < there and _is_sound(data, None, begin + size):
-        data = _patched(data, (order + "I", 8), there)
-        return Container(format, data, ("longer_than_header",))
+        return Container(format, patched(there), ("longer_than_header",))
     return Container(format, data)
 
 
@@ -273,16 +279,11 @@ def _nist(format: Format, data: bytes) -> Container:
     width = (1 if coded else fields.get("sample_n_bytes", 2)) * fields.get("channel_count", 1)
     if not 0 < width <= 1024:
         raise Unusable("implausible_header", f"{width} bytes for each sample")
-    claimed = fields.get("sample_count", 0) * width
-    there = max(len(data) - begin, 0)
-    if claimed > there:
-        return Container(
-            format, _nist_patched(data, begin, there // width), lost=1 - there / claimed
-        )
-    if claimed and _is_sound(data, None, begin + claimed):
-        data = _nist_patched(data, begin, there // width)
-        return Container(format, data, ("longer_than_header",))
-    return Container(format, data)
+    if not (claimed := fields.get("sample_count", 0) * width):
+        return Container(format, data)
+    return _measured(
+        format, data, begin, claimed, lambda there: _nist_patched(data, begin, there // width)
+    )
 
 
 def _nist_patched(data: bytes, begin: int, count: int) -> bytes:

@@ -36,10 +36,10 @@ from ....cache.identity.index_files import FIELDS, Seen
 from ....cache.manifest import Manifest
 from ....cache.rows.index import Table
 from ...encoder import Encoder
-from ...errors import Unusable
+from ...errors import Unusable, died
 from ..claims import Claims
 from ..feed import MEMORY, AudioFeed, AudioRules, Ready, by_file
-from .shares import as_values, clips_of, columns, reraise
+from .shares import as_values, clips_of, columns, origin, reraise
 
 _WORTH = 300  # clips that make feeders worth their start
 _MOST = 16
@@ -78,10 +78,7 @@ def feed_in_processes(
     blocks = list(_blocks(clips, positions))
     count = min(count, len(blocks))
     job = {
-        "root": str(clips.root),
-        "allow_outside": clips.allow_outside,
-        "source": clips.source,
-        "rows_are_lines": clips._rows_are_lines,
+        **origin(clips),
         "rules": asdict(AudioRules.of(encoder)),
         "space": (claims.space_key, claims.modality),
         "memory": MEMORY // count,
@@ -149,7 +146,8 @@ class _Feeder:
                 body, head = _receive(self.pipe)
                 self.pipe.send(_TAKEN)
             except (EOFError, ConnectionError) as error:
-                raise _died(exit_status(self.child, _PATIENCE)) from error
+                status = exit_status(self.child, _PATIENCE)
+                raise died("a process that reads and decodes files", status) from error
             if isinstance(head, dict):
                 raise reraise(head)
             at = 0
@@ -165,16 +163,6 @@ class _Feeder:
                     tuple(flags),
                     line and Seen(*line),
                 )
-
-
-def _died(status: int) -> AffektError:
-    why = f"ended with {status}"
-    if status == -9:
-        why = "was killed, perhaps because memory is short"
-    return AffektError(
-        f"a process that reads and decodes files {why}; what was stored is kept."
-        " Run the same command again to continue"
-    )
 
 
 def _send(pipe: socket.socket, head: Any, arrays: Iterable[np.ndarray]) -> None:

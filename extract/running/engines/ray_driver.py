@@ -17,6 +17,7 @@ from affekt.machine import processors
 from ....cache.errors import AffektError
 from ....cache.manifest import Manifest
 from ...encoder import Encoder
+from ...errors import stopped
 from ..extraction import Extraction
 from ..progress import Report
 from .ray_cluster import connected, import_ray, in_a_sentence, places
@@ -78,10 +79,8 @@ def embed_on_ray(
             crew = _Crew(ray, clips, order, bounds, done, report)
             crew.run(job, count, num_cpus=cpus, num_gpus=gpus)
     except (ray.exceptions.RayError, ConnectionError, TimeoutError) as error:
-        raise AffektError(
-            f"Ray failed with {type(error).__name__} ({in_a_sentence(error)}); what was stored is "
-            "kept. Run the same command again to continue"
-        ) from error
+        what = f"Ray failed with {type(error).__name__} ({in_a_sentence(error)})"
+        raise stopped(what) from error
 
 
 class _Crew:

@@ -16,6 +16,7 @@ from ....cache.errors import AffektError, CanaryError, InputError
 from ....cache.manifest import Manifest
 from ....cache.manifest.columns import TIMES
 from ....cache.manifest.paths import Folder
+from ....cache.manifest.selection import content_column
 from ....cache.space import Space
 from ...encoder import Encoder
 from ...encoder_names import is_code
@@ -33,11 +34,8 @@ def make_job(clips: Manifest, encoder: Encoder, space: Space) -> dict[str, Any]:
     if not is_code(name) and Path(name).expanduser().is_dir():
         arguments["name"] = str(Path(name).expanduser().absolute())
     return {
+        **origin(clips),
         "cache": str(space.cache.path.absolute()),
-        "root": str(clips.root.absolute()),
-        "allow_outside": clips.allow_outside,
-        "source": clips.source,
-        "rows_are_lines": clips._rows_are_lines,
         "store_dtype": space.spec.store_dtype,
         "spec": space.key,
         "encoder": arguments,
@@ -45,9 +43,19 @@ def make_job(clips: Manifest, encoder: Encoder, space: Space) -> dict[str, Any]:
     }
 
 
+def origin(clips: Manifest) -> dict[str, Any]:
+    """Return what `clips_of` has to know of a manifest besides its columns."""
+    return {
+        "root": str(clips.root.absolute()),
+        "allow_outside": clips.allow_outside,
+        "source": clips.source,
+        "rows_are_lines": clips._rows_are_lines,
+    }
+
+
 def deal(clips: Manifest, positions: np.ndarray, modality: str, count: int) -> list[np.ndarray]:
     """Deal positions out to `count` workers; rows of one file, and equal texts, go to one."""
-    numbers = group_numbers(clips[_content(modality)][positions]) % count
+    numbers = group_numbers(clips[content_column(modality)][positions]) % count
     shares = [positions[numbers == number] for number in range(count)]
     return [share for share in shares if len(share)]
 
@@ -67,7 +75,7 @@ def ranges(
     bounds : list of (int, int)
         First and last plus one of each share in it.
     """
-    numbers = group_numbers(clips[_content(modality)][positions])
+    numbers = group_numbers(clips[content_column(modality)][positions])
     order = np.argsort(numbers, kind="stable")
     numbers = numbers[order]
     bounds, start = [], 0
@@ -149,7 +157,3 @@ def blocks_of(clips: Manifest, positions: np.ndarray, size: int) -> Iterator[dic
     """Return clips as columns, `size` at a time."""
     for start in range(0, len(positions), size):
         yield columns(clips, positions[start : start + size])
-
-
-def _content(modality: str) -> str:
-    return "path" if modality == "audio" else "text"

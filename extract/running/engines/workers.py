@@ -26,19 +26,11 @@ from ....cache.commands.signals import ending, leave
 from ....cache.errors import AffektError, InputError
 from ....cache.manifest import Manifest
 from ...encoder import Encoder
+from ...errors import died
 from ..extraction import Extraction
 from ..in_process import Embedding
 from ..progress import Report
-from .shares import (
-    add,
-    as_values,
-    blocks_of,
-    clips_of,
-    deal,
-    make_job,
-    open_job,
-    reraise,
-)
+from .shares import add, as_values, blocks_of, clips_of, deal, make_job, open_job, reraise
 
 _WORTH = 150  # clips that make a process of `spectral` worth its start
 _BLOCK = 5000  # clips that are handed to a worker in one line
@@ -101,7 +93,7 @@ def embed_in_workers(
             else:
                 running -= 1
                 if line["ended"] and not errors:
-                    errors.append(_died(number, line["ended"]))
+                    errors.append(died(f"worker {number + 1}", line["ended"]))
     finally:
         _end(children)
     if errors:
@@ -176,13 +168,6 @@ def _end(children: list[subprocess.Popen[str]]) -> None:
         child.terminate()
     for child in running:
         exit_status(child, _GRACE)
-
-
-def _died(number: int, status: int) -> AffektError:
-    return AffektError(
-        f"worker {number + 1} ended with {status}; what it had stored is kept."
-        " Run the same command again to continue"
-    )
 
 
 def _given() -> Iterator[dict[str, Any]]:
