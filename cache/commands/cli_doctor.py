@@ -108,18 +108,15 @@ def versions() -> Iterator[Finding]:
     """Yield the versions of affekt, of Python, and of every package that affekt needs."""
     yield Finding("versions", "affekt", "ok", metadata.version("affekt"))
     yield Finding("versions", "Python", "ok", f"{platform.python_version()} ({sys.executable})")
-    for name, least in _required().items():
+    for name, least in _needed()[""].items():
         version = _version(name)
         if version is None:
-            remedy = f"not installed; pip install '{name}{least and '>=' + least}'"
-            yield Finding("versions", name, "wrong", remedy)
+            wrong = f"not installed; pip install '{name}{least and '>=' + least}'"
         elif least and _numbers(version) < _numbers(least):
-            remedy = f"{version}, and affekt needs {least} or later; pip install -U {name}"
-            yield Finding("versions", name, "wrong", remedy)
-        elif problem := _import_problem(name):
-            yield Finding("versions", name, "wrong", f"{version} {problem}; install it again")
-        else:
-            yield Finding("versions", name, "ok", version)
+            wrong = f"{version}, and affekt needs {least} or later; pip install -U {name}"
+        elif wrong := _import_problem(name):
+            wrong = f"{version} {wrong}; install it again"
+        yield Finding("versions", name, "wrong" if wrong else "ok", wrong or str(version))
 
 
 def machine() -> Iterator[Finding]:
@@ -145,32 +142,28 @@ def disks(places: Iterable[Path]) -> Iterator[Finding]:
         if device in seen:
             continue
         seen.add(device)
-        free = shutil.disk_usage(there).free
-        shown = f"{free / GIB:.1f} GiB free"
-        if free < FULL:
-            yield Finding(
-                "disk", str(there), "wrong", f"{shown}: nothing can be stored; free some space"
-            )
-            continue
-        try:
-            check_takes_files("folder", there)
-        except InputError as error:
-            yield Finding("disk", str(there), "note", str(error))
-            continue
-        if free < LITTLE_DISK:
-            yield Finding("disk", str(there), "note", f"{shown}: a large cache does not fit")
-        else:
-            yield Finding("disk", str(there), "ok", shown)
+        yield Finding("disk", str(there), *_room(there))
+
+
+def _room(folder: Path) -> tuple[str, str]:
+    """Return the state of a folder's disk, and what was found."""
+    free = shutil.disk_usage(folder).free
+    shown = f"{free / GIB:.1f} GiB free"
+    if free < FULL:
+        return "wrong", f"{shown}: nothing can be stored; free some space"
+    try:
+        check_takes_files("folder", folder)
+    except InputError as error:
+        return "note", str(error)
+    return ("note", f"{shown}: a large cache does not fit") if free < LITTLE_DISK else ("ok", shown)
 
 
 def commands() -> Iterator[Finding]:
     """Yield what is missing for which command."""
-    for extra, packages in _extras().items():
-        if extra not in NEEDED_FOR:
-            continue
-        absent = [name for name in packages if _version(name) is None]
-        what = NEEDED_FOR[extra]
-        if absent:
+    needed = _needed()
+    for extra, what in NEEDED_FOR.items():
+        packages = list(needed.get(extra, ()))
+        if absent := [name for name in packages if _version(name) is None]:
             remedy = f"{listed(absent)} not installed; pip install 'affekt[{extra}]'"
             yield Finding("commands", what, "note", remedy)
         else:
@@ -248,24 +241,14 @@ def _accelerator() -> Finding:
     return Finding("machine", "accelerator", "ok", said)
 
 
-def _required() -> dict[str, str]:
-    """Return package -> least version of what affekt needs in any case."""
-    found = {}
+def _needed() -> dict[str, dict[str, str]]:
+    """Return extra (blank: of affekt in any case) -> package -> least version."""
+    found: dict[str, dict[str, str]] = {"": {}}
     for line in metadata.requires("affekt") or ():
         needed, _, marker = line.partition(";")
-        if "extra" not in marker:
-            name, least = _parsed(needed)
-            found[name] = least
-    return found
-
-
-def _extras() -> dict[str, list[str]]:
-    """Return extra -> its packages."""
-    found: dict[str, list[str]] = {}
-    for line in metadata.requires("affekt") or ():
-        needed, _, marker = line.partition(";")
-        if match := re.search(r"extra\s*==\s*[\"']([^\"']+)", marker):
-            found.setdefault(match[1], []).append(_parsed(needed)[0])
+        extra = re.search(r"extra\s*==\s*[\"']([^\"']+)", marker)
+        name, least = _parsed(needed)
+        found.setdefault(extra[1] if extra else "", {})[name] = least
     return found
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...cache.errors import CanaryError
+from ...cache.rows.canary import drift
 from ..backend import Backend
 
 TEXTS = (
@@ -95,18 +96,15 @@ def embed_canary(
     numpy.ndarray
         ``(inputs, layers, dim)`` float32, as embedded alone.
     """
-    alone = np.stack([embed([one])[0] for one in inputs]).astype(np.float64)
-    together = np.stack(embed(inputs)).astype(np.float64)
-    moved = np.linalg.norm(together - alone, axis=-1)  # (inputs, layers)
-    moved /= np.maximum(np.linalg.norm(alone, axis=-1), 1e-12)
-    worst = moved.max(axis=0)
+    alone = np.stack([embed([one])[0] for one in inputs])
+    together = np.stack(embed(inputs))
+    worst = drift(alone, together)
     layers = np.flatnonzero(~(worst <= tolerance)).tolist()
     if layers:
         raise CanaryError(
             "this encoder gives a clip a different embedding in a batch than alone: layers "
-            f"{layers}"
-            f" move by up to {worst.max():.1e} (relative), {tolerance:g} is allowed;"
-            " nothing was stored",
+            f"{layers} move by up to {worst.max():.1e} (relative), {tolerance:g} is allowed; "
+            "nothing was stored",
             layers,
         )
     return alone.astype(np.float32)

@@ -19,7 +19,6 @@ import soundfile
 import soxr
 
 from ..errors import Unusable
-from .formats.libsndfile import SndfileReader
 from .open_file import OpenFile, Source
 
 #: The input rules as the spec has them.
@@ -194,8 +193,8 @@ def _read(
         last = total if last is None else min(last, total)
     if last is not None and last - first > limit * rate and not truncate:
         raise _too_long((last - first) / rate, limit)
-    if last is None and not truncate and (guess := _estimate(source)) > _BOMB:
-        raise _too_long(guess, limit)  # not decoded for an hour to find out
+    if last is None and not truncate and source.estimate > _BOMB:
+        raise _too_long(source.estimate, limit)  # not decoded for an hour to find out
     wanted = math.ceil((limit + _MARGIN) * rate)
     if last is not None:
         wanted = min(wanted, last - first)
@@ -207,10 +206,6 @@ def _read(
         found, expected = (first + reading.frames) / rate, (first + wanted) / rate
         raise soundfile.SoundFileRuntimeError(f"ends after {found:.3f} s of {expected:.3f} s")
     return mono, reading
-
-
-def _estimate(source: Source) -> float:
-    return 0.0 if isinstance(source, SndfileReader) else source.estimate
 
 
 class _Reading:

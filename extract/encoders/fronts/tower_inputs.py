@@ -116,15 +116,17 @@ def arguments_of(
     mask = next((inputs[key] for key in _MASKS if key in inputs), None)
     names = list(signature(module.forward).parameters)
     if tower.feed in _FEEDS:
-        return _FEEDS[tower.feed](module, names, features, mask, inputs)
+        return _FEEDS[tower.feed](module, names, features, mask)
     made: dict[str, torch.Tensor | None] = {names[0]: features}
     taken = next((name for name in _MASK_ARGUMENTS if name in names), None)
-    if taken is not None and not tower.entry:
+    if tower.feed == "clap":
+        made["is_longer"] = inputs["is_longer"]
+    elif taken is not None and not tower.entry and tower.feed not in _WITHOUT_MASK:
         made[taken] = mask
     return made
 
 
-def _packed(_module: Any, names: list[str], features: Any, mask: Any, _inputs: Any) -> dict:
+def _packed(_module: Any, names: list[str], features: Any, mask: Any) -> dict:
     """Frames without padding, and their number."""
     made = {names[0]: features[0][:, mask[0].bool()], "feature_lens": mask.sum(-1)}
     if "aftercnn_lens" in names:
@@ -132,7 +134,7 @@ def _packed(_module: Any, names: list[str], features: Any, mask: Any, _inputs: A
     return made
 
 
-def _mask_4d(module: Any, names: list[str], features: Any, mask: Any, _inputs: Any) -> dict:
+def _mask_4d(module: Any, names: list[str], features: Any, mask: Any) -> dict:
     """Mask pairs of frames after the convolutions, as the whole model does for its tower."""
     from transformers.masking_utils import create_bidirectional_mask
 
@@ -146,29 +148,15 @@ def _mask_4d(module: Any, names: list[str], features: Any, mask: Any, _inputs: A
     return {names[0]: features, "attention_mask": pairs}
 
 
-def _inverted(_module: Any, names: list[str], features: Any, mask: Any, _inputs: Any) -> dict:
+def _inverted(_module: Any, names: list[str], features: Any, mask: Any) -> dict:
     """A mask that says what is padding."""
     return {names[0]: features, names[1]: ~mask.bool()}
 
 
-def _features_only(_module: Any, names: list[str], features: Any, _mask: Any, _in: Any) -> dict:
-    return {names[0]: features}
-
-
-def _clap(_module: Any, names: list[str], features: Any, _mask: Any, inputs: Any) -> dict:
-    return {names[0]: features, "is_longer": inputs["is_longer"]}
-
-
 _FEEDS: dict[str, Callable[..., dict]] = {
-    "packed": _packed,
-    "mask_4d": _mask_4d,
-    "inverted_mask": _inverted,
-    "patches": _features_only,
-    "no_rate": _features_only,
-    "unmasked": _features_only,
-    "class_token": _features_only,
-    "clap": _clap,
-}
+    "packed": _packed, "mask_4d": _mask_4d, "inverted_mask": _inverted,
+}  # fmt: skip
+_WITHOUT_MASK = ("patches", "no_rate", "unmasked", "class_token")
 
 
 def _tensor(value: Any) -> torch.Tensor:

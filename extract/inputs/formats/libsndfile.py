@@ -29,6 +29,8 @@ class SndfileReader:
         The length is known from the start.
     cause : str
         Reason code for sound that is missing.
+    estimate : float
+        Seconds, of a file whose length is not known: 0.
 
     Raises
     ------
@@ -40,6 +42,7 @@ class SndfileReader:
 
     ended = True
     cause = "truncated"
+    estimate = 0.0
 
     def __init__(self, container: Container) -> None:
         self.file = soundfile.SoundFile(io.BytesIO(container.data))
