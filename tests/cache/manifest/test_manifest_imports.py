@@ -111,13 +111,13 @@ def test_datasets_with_bytes_need_no_decoder(tmp_path):
 def test_dataset_dict_gives_the_splits(tmp_path):
     part = Dataset([{"speech": decoded(), "mood": 0, "who": "s1"}], mood=["calm"])
     clips = from_datasets(
-        {"train": part, "validation": part, "test": part},
+        {"training": part, "validation": part, "test": part},
         tmp_path,
         audio="speech",
         columns={"label": "mood", "speaker": "who"},
     )
     assert list(clips["split"]) == ["train", "dev", "test"]
-    assert clips.ids == ["train-0", "validation-0", "test-0"]
+    assert clips.ids == ["training-0", "validation-0", "test-0"]
     assert list(clips["label"]) == ["calm"] * 3
     assert clips.clip(0).speaker == "s1"
 
