@@ -65,10 +65,7 @@ def merge(
     for source in sources:
         check_source(source, "merge")
     pairs = [(space, _target(out, space)) for source in sources for space in source.spaces()]
-    copied, _ = _copy_shards(pairs, progress)
-    for space, target in pairs:
-        copy_failures(space.failures(), target)
-        copy_remarks(space.folder, target.folder)
+    copied, _ = _copy_spaces(pairs, progress)
     for source in sources:
         _copy_clips(source, out, set())
     return copied
@@ -98,10 +95,8 @@ def copy_new(
     check_source(source, "sync")
     pairs = [(space, _target(out, space)) for space in source.spaces()]
     known = {path for space, target in pairs for path in _known(space, target)}
-    copied, nbytes = _copy_shards(pairs, progress, known)
-    for space, target in pairs:
-        copy_failures(space.failures(), target)
-        copy_remarks(space.folder, target.folder)
+    copied, nbytes = _copy_spaces(pairs, progress, known)
+    for _, target in pairs:
         target.close()
     _copy_clips(source, out, segment_names(out.clips.folder))
     return copied, len(known), nbytes
@@ -124,12 +119,12 @@ def _known(space: Space, target: Space) -> list[Path]:
     return found
 
 
-def _copy_shards(
+def _copy_spaces(
     pairs: Sequence[tuple[Space, Space]],
     progress: Callable[[int, int], None] | None,
     known: Set[Path] = frozenset(),
 ) -> tuple[int, int]:
-    """Copy the shards of each space into the other one; return how many were not there, and bytes.
+    """Copy each space into the other one; return how many shards were not there, and their bytes.
 
     A shard that is merged into another one meanwhile is found there: the search is repeated
     until there is nothing new.
@@ -159,6 +154,9 @@ def _copy_shards(
             done.add(path)
             if progress is not None:
                 progress(len(done), total)
+    for space, target in pairs:
+        copy_failures(space.failures(), target)
+        copy_remarks(space.folder, target.folder)
     return copied, nbytes
 
 

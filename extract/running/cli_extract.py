@@ -223,16 +223,12 @@ def _encoder_options(options: dict[str, Any]) -> dict[str, Any]:
         *("modality", "revision", "pooling", "dtype", "device"),
         *("long", "max_seconds", "min_seconds", "silence", "damage"),
     )
-    chosen = {name: options[name] for name in names}
-    chosen |= {name: True for name in ("classifier", "normalise") if options[name]}
-    if not options["special_tokens"]:
-        chosen["special_tokens"] = False
-    if options["allow_extra"]:
-        chosen["allow_extra"] = list(options["allow_extra"])
-    for name in ("prefix", "max_length"):
-        if options[name] is not None:
-            chosen[name] = options[name]
-    return chosen
+    usual = {
+        "classifier": False, "normalise": False, "special_tokens": True, "allow_extra": (),
+        "prefix": None, "max_length": None,
+    }  # fmt: skip
+    given = [name for name, value in usual.items() if options[name] != value]
+    return {name: options[name] for name in (*names, *given)}
 
 
 def _planned(planned: Plan) -> str:
