@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import InputError, counted, listed, one_line
 from .columns import COLUMNS, TIMES
-from .tables.cells import with_points
+from .tables.cells import rated
 
 if TYPE_CHECKING:
     from .manifest import Manifest
@@ -102,8 +102,9 @@ def ratings(clips: Manifest) -> dict[str, str]:
     for dimension, names in DIMENSIONS.items():
         column = next((folded[name] for name in names if name in folded), None)
         if column is not None and column != "label":
-            values = {value for value in with_points(clips[column].tolist()) if value}
-            if len(values) > 2 and are_numbers(values):
+            values = {value for value in rated(clips[column].tolist()) if value}
+            numbers = sum(are_numbers([value]) for value in values)
+            if numbers > 2 and 2 * numbers > len(values):
                 found[dimension] = column
     return found
 

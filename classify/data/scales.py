@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache.errors import InputError, expected_one_of, listed, nearest
-from ...cache.manifest.tables.cells import with_points
+from ...cache.manifest.tables.cells import rated
 from .estimates import Estimates
 from .task import Task
 from .task_file import check_label
@@ -228,8 +228,9 @@ class ScaleTask(Task):
                 f"it has {', '.join(clips.columns)}.{nearest(scale.column, clips.columns)}"
             )
         cells = [str(cell).strip() for cell in _cells(clips, scale.column)]
-        numbers = np.array([_number(cell) for cell in with_points(cells)])
-        filled = np.array([cell != "" for cell in cells], dtype=bool)
+        read = rated(cells)
+        numbers = np.array([_number(cell) for cell in read])
+        filled = np.array([cell != "" for cell in read], dtype=bool)
         odd = np.flatnonzero(filled & np.isnan(numbers))
         if len(odd):
             shown = listed([f"{cells[row]!r} (line {clips.line(int(row))})" for row in odd])

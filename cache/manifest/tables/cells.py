@@ -21,6 +21,12 @@ PARTS = {
     "test": "test", "eval": "test", "evaluation": "test", "testing": "test",
 }  # fmt: skip
 
+#: written by programs for a missing value, and perhaps for one
+ABSENT = frozenset(("nan", "NaN", "NAN", "NaT", "<NA>"))
+DOUBTFUL = frozenset(("None", "null", "NULL", "NA", "N/A", "#N/A"))
+#: for a rating that was not given; "nan" may be a computation that failed
+NOT_RATED = frozenset(("none", "null", "na", "n/a", "#n/a", "<na>"))
+
 
 class FloatText(str):
     """Text that was a number with a decimal point: never an id, for 7 and 7.0 would be two."""
@@ -80,6 +86,17 @@ def with_points(values: Sequence[str]) -> Sequence[str]:
     if not commas or any("." in value for value in values) or all(map(_THOUSANDS, commas)):
         return values
     return [value.replace(",", ".") if _DECIMAL(value) else value for value in values]
+
+
+def rated(values: Sequence[str]) -> Sequence[str]:
+    """Return the cells of a column of ratings: with points, and blank for NA, as R writes it.
+
+    Examples
+    --------
+    >>> rated(["3,5", "NA", "2"])
+    ['3.5', '', '2']
+    """
+    return with_points(["" if value.strip().casefold() in NOT_RATED else value for value in values])
 
 
 def is_frame(value: Any) -> bool:

@@ -81,10 +81,12 @@ class Source:
         command = f"affekt manifest {in_shell(self.name)} --encoding cp1252 -o utf8.csv"
         with suppress(UnicodeDecodeError):
             read = cell.decode("cp1252")[:60]
+            central = cell.decode("cp1250", "replace")[:60]
+            other = "" if central == read else f" (in cp1250, of Central Europe, {central!r})"
             return (
-                f"In cp1252, as Excel writes in Western Europe, this is {read!r}: if that is right,"
-                f" {command} makes a table in UTF-8; else name another encoding (cp1250, cp1251"
-                " ...), or save the table as UTF-8"
+                f"In cp1252, as Excel writes in Western Europe, this is {read!r}{other}: if that is"
+                f" right, {command} makes a table in UTF-8; else name another encoding (cp1250,"
+                " cp1251 ...), or save the table as UTF-8"
             )
         return f"Save the table as UTF-8, or name its encoding, such as in {command}"
 

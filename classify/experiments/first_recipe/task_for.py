@@ -14,7 +14,7 @@ from ....cache.commands.terminal import HIDDEN
 from ....cache.errors import InputError, listed, nearest
 from ....cache.manifest.columns import COLUMNS
 from ....cache.manifest.described import MOST_LABELS, are_numbers, raters, ratings
-from ....cache.manifest.tables.cells import with_points
+from ....cache.manifest.tables.cells import ABSENT, DOUBTFUL, rated
 from ...data.task import Task
 from ...data.vocabulary import any_case, shipped
 from ...data.votes import PREFIX, with_votes
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 MOST_OF_ALL = 0.75  # of the clips, from which on a label alone gives a high accuracy
 FEWEST_CLIPS = 10  # of a label; it cannot be learnt from fewer
 RESERVED = ("id", "label")  # names that a label cannot have
-#: written by programs for a missing label, and perhaps for one
-ABSENT = frozenset(("nan", "NaN", "NAN", "NaT", "<NA>"))
-DOUBTFUL = frozenset(("None", "null", "NULL", "NA", "N/A", "#N/A"))
 
 
 @dataclass
@@ -362,14 +359,15 @@ def _shown(found: Counter[Any]) -> str:
 
 def _numeric(clips: Manifest, columns: Mapping[str, str]) -> Choice:
     dimensions: dict[str, Any] = {}
+    cells = {column: rated(clips[column].tolist()) for column in columns.values()}
     for name, column in columns.items():
-        values = [float(value) for value in with_points(clips[column].tolist()) if value]
+        values = [float(value) for value in cells[column] if are_numbers([value])]
         low, high = math.floor(min(values)), math.ceil(max(values))
         dimensions[name] = {"column": column, "range": [low, high]}
     content = {"name": "ratings", "type": "regression", "dimensions": dimensions}
     task = Task.from_spec(content)
     ranges = [f"{name} {one['range'][0]} to {one['range'][1]}" for name, one in dimensions.items()]
-    unrated = sum(not any(row) for row in zip(*(clips[c] for c in columns.values()), strict=True))
+    unrated = sum(not any(row) for row in zip(*cells.values(), strict=True))
     notes = [
         f"the ranges are those of the ratings in the table ({', '.join(ranges)}): if the scale is "
         "longer, correct them in the task file"

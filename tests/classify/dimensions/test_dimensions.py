@@ -79,7 +79,7 @@ def table(**columns: list[object]) -> Manifest:
 
 def test_what_is_not_rated_is_nan_and_what_is_wrong_is_named():
     task = Task.from_spec(SPEC)
-    clips = table(arousal=["1", "", "7"], v=["", "", "0.5"])
+    clips = table(arousal=["1", "NA", "7"], v=["", "null", "0,5"])
     with pytest.raises(InputError, match="1 clips have no rating for arousal, valence"):
         task.select(clips)
     kept, left = task.select(clips, blank="drop")

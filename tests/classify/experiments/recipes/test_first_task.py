@@ -180,6 +180,18 @@ def test_columns_that_may_be_the_label(tmp_path, columns, advice):
         first(tmp_path, given)
 
 
+def test_no_column_of_ratings_is_passed_over_for_a_few_odd_cells(tmp_path):
+    given = rows(["x"] * 30, valence=["1", "2", "3"] * 10, arousal=["NA", *"12345"] * 5)
+    for row in given:
+        del row["label"]
+    first(tmp_path, given)
+    task = Task.read(tmp_path / "task.yaml")
+    assert task.labels == ("arousal", "valence")
+    given[3]["arousal"] = "-"
+    with pytest.raises(InputError, match=r"column 'arousal' holds '-' \(line 5\)"):
+        first(tmp_path / "odd", given)
+
+
 def test_labels_of_one_meaning_are_one_class(tmp_path):
     labels = ["happy", "Joy", "sad", "SAD", "wow", "wow "] * 5 + ["happy"]
     found = first(tmp_path, rows(labels))
