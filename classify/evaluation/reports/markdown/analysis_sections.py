@@ -262,7 +262,8 @@ def _conformal(found: Data, best: str, units: str) -> str:
     return (
         f"## Conformal sets: {md(best)}\n\nSets of labels instead of one: thresholds from dev, "
         f"{whose} holds the true label at least as often as "
-        f"promised{each}, if dev and test are alike. *held* is the share on "
+        f"promised{each}, if dev and test are alike (and somewhat less often where "
+        "dev also chose the system). *held* is the share on "
         "test, with its interval; *single*, the share of sets of one label. " + " ".join(notes)
     ).rstrip() + shown
 
