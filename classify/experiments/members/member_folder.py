@@ -124,7 +124,7 @@ def changed_since(folder: Path, made_of: Mapping[str, str]) -> str:
     before = read_note(folder / RECORD).get("made_of")
     if not isinstance(before, dict):
         return ""
-    changed = [what for what, digest in made_of.items() if before.get(what) != digest]
+    changed = [what for what, digest in made_of.items() if before.get(what, digest) != digest]
     return listed(changed) if changed else "its files"
 
 

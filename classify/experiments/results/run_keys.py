@@ -92,7 +92,7 @@ WORDS = {  # what decides a member, in words for the user
     "specs": "an encoder",
     "task": "the task",
     "split": "the split",
-    "parts": "its clips, labels or embeddings",
+    "parts": "its clips, their order, labels or embeddings",
 }
 
 
