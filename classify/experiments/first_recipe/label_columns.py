@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ....cache.errors import listed
 from ....cache.manifest.columns import COLUMNS, translated
-from ....cache.manifest.described import MOST_LABELS, ratings_of_raters
+from ....cache.manifest.described import MOST_LABELS, are_numbers, ratings_of_raters
 from ...data.vocabulary import shipped
 from ...data.votes import PREFIX
 
@@ -35,6 +35,13 @@ def columns_of_labels(clips: Manifest) -> str:
         )
     if advice := ratings_of_raters(clips):
         return advice
+    shares = [name for name, values in others.items() if are_numbers(values)]
+    rows = zip(*(others[name].astype(float) for name in shares), strict=True)
+    if len(shares) > 1 and all(min(row) >= 0 and abs(sum(row) - 1) < 0.02 for row in rows):
+        return (
+            f"{listed(shares)} are shares of each clip: rename them {PREFIX}{shares[0]} and so on "
+            "to learn them"
+        )
     few = [n for n, values in others.items() if 1 < len(set(values) - {""}) < len(clips) / 2]
     few = [name for name in few if len(set(others[name])) <= MOST_LABELS]
     few = [name for name in few if translated(name) in ("", "label")]

@@ -159,6 +159,10 @@ def test_labels_in_capitals_are_near_a_task(tmp_path):
             "sad or glad\\? If they count raters' votes, rename them votes:sad and so on",
         ),
         (
+            {"sad": ["0.2", "0.65", "1"] * 10, "glad": ["0.8", "0.35", "0"] * 10},
+            "sad, glad are shares of each clip: rename them votes:sad and so on to learn them",
+        ),
+        (
             {"valence_A": ["1", "2", "3"] * 10, "B valence": ["1", "5", "2"] * 10},
             "valence_A, B valence: if these are ratings by several people, put their mean into",
         ),
