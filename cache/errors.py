@@ -44,7 +44,18 @@ class InputError(AffektError, ValueError):
 
 
 class SpecError(InputError):
-    """Two specs differ where they must agree; the message lists the fields, here and there."""
+    """Two specs differ where they must agree; the message lists the fields, here and there.
+
+    Parameters
+    ----------
+    message : str
+    count : int
+        How many fields differ, where it is known.
+    """
+
+    def __init__(self, message: str, count: int = 0):
+        super().__init__(message)
+        self.count = count
 
 
 class DamagedError(AffektError, OSError):

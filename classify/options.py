@@ -10,8 +10,6 @@ import click
 
 from ..cache.errors import InputError, check_number, nearest
 
-C_RANGE = (1e-12, 1e12)  # of a logistic regression; beyond it, sums overflow
-
 SCALE = "Standardise the features: true, false, or within each speaker, language or dataset."
 
 CACHE = click.option(

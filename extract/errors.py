@@ -37,6 +37,11 @@ CODES = {
     "out_of_range": "samples, or values for the stored type, too large",
     "encoder_error": "the encoder refused this one input",
 }
+#: what to do about a clip, for a caller who may choose how it is embedded
+ADVICE = {
+    "too_long": "choose the policy truncate or chunk, or a larger max_seconds; or cut it into "
+    "segments (start, end)"
+}
 
 
 class Unusable(AffektError, ValueError):
@@ -47,7 +52,8 @@ class Unusable(AffektError, ValueError):
     code : str
         One of `CODES`.
     message : str, optional
-        What was found and what was expected; the meaning of the code by default.
+        What was found and what was expected; the meaning of the code by default. The text of the
+        error ends in the advice for the code.
 
     Examples
     --------
@@ -62,6 +68,10 @@ class Unusable(AffektError, ValueError):
         self.code = code
         self.message = one_line(message or CODES[code])  # it may name a file
         super().__init__(self.message)
+
+    def __str__(self) -> str:
+        advice = ADVICE.get(self.code)
+        return f"{self.message}: {advice}" if advice else self.message
 
     def __reduce__(self):
         return type(self), (self.code, self.message)

@@ -37,6 +37,12 @@ def check_cache_folder(path: Path) -> None:
     )
 
 
+def cache_above(path: Path) -> Path | None:
+    """Return the marked cache that a path is in, or would be."""
+    above = Path(os.path.realpath(path)).parents
+    return next((one for one in above if os.path.lexists(one / MARKER)), None)
+
+
 def mark(path: Path) -> None:
     """Mark an existing folder as a cache."""
     try:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import InputError
+from .cache_marker import cache_above
 
 HEAD = 65_536  # bytes of a file that show what it is
 
@@ -133,10 +134,12 @@ def _cannot(what: str, path: Path, error: OSError) -> InputError:
 def _named(
     option: str, path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]
 ) -> Path:
-    """Return a path that is neither blank nor a link."""
+    """Return a path that is neither blank, nor a link, nor in a cache."""
     if not os.fspath(path):
         raise InputError(f"{option} is blank; expected a path")
     path = Path(path)
+    if cache := cache_above(path):
+        raise InputError(f"{option} {path} is inside the cache {cache}; choose another place")
     if path.is_symlink():
         if path.exists():
             _refuse_input(option, path, inputs)

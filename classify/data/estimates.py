@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from affekt.notebook import frame, shown
+from affekt.notebook import frame
 
 from ...cache.errors import InputError
 from .pred_csv import PREFIX, predictions_of_frame
@@ -109,9 +109,7 @@ class Estimates(Predictions):
             Not such a table; the message names file, line and what was expected.
         """
         names = {PREFIX + name: name for name in labels or ()} | dict(rename or {})
-        found = super().read(path, labels, names)
-        if not isinstance(found, Estimates):
-            raise InputError(f"{path}: not a table of predicted numbers")
+        found: Any = super().read(path, labels, names)
         return found if labels else found._without_prefix()
 
     def _without_prefix(self) -> Any:
@@ -136,10 +134,6 @@ class Estimates(Predictions):
             pandas is not installed.
         """
         return frame({"id": self.ids, **dict(zip(self.columns, self.values.T, strict=True))})
-
-    def _repr_html_(self) -> str:
-        rows = ([clip, *map(float, row)] for clip, _, row in self)
-        return shown(repr(self), {}, ("id", *self.labels), rows, len(self))
 
     @classmethod
     def one_hot(

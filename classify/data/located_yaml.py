@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -92,6 +92,13 @@ class Located:
                 if key not in known:
                     item.fail(f"unknown key {key!r} in {what}; {expected_one_of(key, known)}")
         return self.value
+
+    def read(
+        self, what: str, readers: Mapping[str, Callable[[Located, str], Any]], of: str = ""
+    ) -> dict[str, Any]:
+        """Return the mapping with what the reader of each key makes of its value."""
+        known = self.mapping(what, readers)
+        return {key: readers[key](item, f"{key}{of}") for key, item in known.items()}
 
     def many(self) -> list[Located]:
         """Return the list; a single value is a list of one."""

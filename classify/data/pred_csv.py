@@ -1,63 +1,27 @@
-"""Predictions as tables: CSV files with rounded digits, pandas DataFrames, notebooks."""
+"""Predictions from tables: CSV files with rounded digits, and pandas DataFrames."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from affekt.notebook import frame, shown
-
-from ...cache.errors import InputError, listed
+from ...cache.errors import InputError, listed, nearest
 from ...cache.files.reading import parse_json
 from ...cache.manifest.tables.cells import is_frame, with_points
 from ...cache.manifest.tables.separated import delimiter_of
 from ...cache.manifest.tables.sources import opened
 from .escape import restored
-from .task_file import check_columns
 
 EXACT = 1e-9
 FORMS = (".csv", ".tsv", ".jsonl", ".json")
 OWN = ("id", "label")  # columns that are not a class
 PREFIX = "predicted_"  # of columns of numbers, so that ratings are never taken for predictions
-
-
-class _Predictions(Protocol):
-    ids: list[str]
-    labels: tuple[str, ...]
-    proba: np.ndarray
-
-    @property
-    def label(self) -> list[str]: ...
-    def __len__(self) -> int: ...
-    def __iter__(self) -> Iterator[tuple[str, str, np.ndarray]]: ...
-
-
-class Framed:
-    """Display of predictions in a notebook."""
-
-    def to_frame(self: _Predictions) -> Any:
-        """Return a pandas DataFrame: id, label, one probability column per class.
-
-        `from_frame` reads it back.
-
-        Raises
-        ------
-        InputError
-            pandas is not installed, or a label has the name of another column.
-        """
-        check_columns(self.labels, "a frame")
-        columns = {name: self.proba[:, place] for place, name in enumerate(self.labels)}
-        return frame({"id": self.ids, "label": self.label, **columns})
-
-    def _repr_html_(self: _Predictions) -> str:
-        rows = ([clip, label, *map(float, proba)] for clip, label, proba in self)
-        return shown(repr(self), {}, ("id", "label", *self.labels), rows, len(self))
 
 
 def check_labels(labels: object) -> None:
@@ -282,3 +246,26 @@ def undo_rounding(columns: Sequence[Sequence[str]], proba: np.ndarray) -> None:
 def shortest(value: float) -> str:
     """Return the shortest text that reads back equal."""
     return str(int(value)) if value in (0.0, 1.0) else repr(value)
+
+
+def other_labels(found: Any, labels: Sequence[str]) -> str:
+    """Say how the labels differ from those that are wanted, and what to do."""
+    mine = sorted(set(found.labels) - set(labels))
+    theirs = sorted(set(labels) - set(found.labels))
+    like = nearest(mine[0], theirs or labels) if mine else ""
+    advice = f"{like} --rename THEIRS=OURS (in Python rename=) maps labels with the same meaning"
+    if found.hard and mine:
+        row = found.label.index(mine[0])
+        count = sum(label in mine for label in found.label)
+        others = f" Also not known: {listed(list(map(repr, mine[1:])))}." if mine[1:] else ""
+        return (
+            f"{found.ids[row]!r} has the label {mine[0]!r}; expected one of {', '.join(labels)},"
+            f" as {len(found) - count} of {len(found)} rows have.{others}{advice}; --common "
+            "leaves out rows with a blank label or none"
+        )
+    return (
+        f"labels {', '.join(found.labels)}; expected {', '.join(labels)}"
+        + (f"; too many: {', '.join(mine)}" if mine else "")
+        + (f"; missing: {', '.join(theirs)}" if theirs else "")
+        + f".{advice}"
+    )

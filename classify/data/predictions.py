@@ -16,16 +16,18 @@ from typing import Any, Self
 
 import numpy as np
 
-from ...cache.errors import InputError, check_characters, expected_one_of, listed, nearest
+from affekt.notebook import frame, shown
+
+from ...cache.errors import InputError, check_characters, expected_one_of, listed
 from ...cache.files.atomic_writes import written
 from ...cache.files.home_folder import at_home
 from ...cache.manifest.columns import normal
 from .escape import defused
 from .pred_csv import (
     EXACT,
-    Framed,
     check_labels,
     in_order,
+    other_labels,
     predictions_of_file,
     predictions_of_frame,
     remedy,
@@ -37,7 +39,7 @@ from .task_file import check_columns
 SUM_TOLERANCE = 1e-3
 
 
-class Predictions(Framed):
+class Predictions:
     """Class probabilities of clips.
 
     Rows must be distributions: finite, not negative, summing to 1 within 1e-3. A row further than
@@ -133,6 +135,11 @@ class Predictions(Framed):
 
     def __repr__(self) -> str:
         return f"<Predictions of {len(self)} clips over {', '.join(self.labels)}>"
+
+    def _repr_html_(self) -> str:
+        heads = [name for name in self.columns if name == "label"]
+        rows = ([clip, *filter(None, [label]), *map(float, proba)] for clip, label, proba in self)
+        return shown(repr(self), {}, ("id", *heads, *self.labels), rows, len(self))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Predictions):
@@ -244,34 +251,10 @@ class Predictions(Framed):
             # Labels alone do not show all classes of a system, only those that it chose.
             return type(self).one_hot(self.ids, labels, self.label, source=self.source)
         if set(labels) != set(self.labels) or len(labels) != len(self.labels):
-            raise InputError(f"{self.source}: {self._other_labels(labels)}")
+            raise InputError(f"{self.source}: {other_labels(self, labels)}")
         columns = [self.labels.index(label) for label in labels]
         proba = self.proba[:, columns]
         return type(self)(self.ids, labels, proba, hard=self.hard, source=self.source)
-
-    def _other_labels(self, labels: Sequence[str]) -> str:
-        """Say how the labels differ from those that are wanted, and what to do."""
-        mine = sorted(set(self.labels) - set(labels))
-        theirs = sorted(set(labels) - set(self.labels))
-        like = nearest(mine[0], theirs or labels) if mine else ""
-        remedy = (
-            f"{like} --rename THEIRS=OURS (in Python rename=) maps labels with the same meaning"
-        )
-        if self.hard and mine:
-            row = self.label.index(mine[0])
-            count = sum(label in mine for label in self.label)
-            others = f" Also not known: {listed(list(map(repr, mine[1:])))}." if mine[1:] else ""
-            return (
-                f"{self.ids[row]!r} has the label {mine[0]!r}; expected one of {', '.join(labels)},"
-                f" as {len(self) - count} of {len(self)} rows have.{others}{remedy}; --common "
-                "leaves out rows with a blank label or none"
-            )
-        return (
-            f"labels {', '.join(self.labels)}; expected {', '.join(labels)}"
-            + (f"; too many: {', '.join(mine)}" if mine else "")
-            + (f"; missing: {', '.join(theirs)}" if theirs else "")
-            + f".{remedy}"
-        )
 
     def renamed(self, names: Mapping[str, str]) -> Predictions:
         """Return the predictions with labels renamed; names that are not there are ignored.
@@ -337,6 +320,20 @@ class Predictions(Framed):
         if not isinstance(rename or {}, Mapping):
             raise InputError(f"rename is {rename!r}; expected a mapping: {{'THEIRS': 'OURS'}}")
         return predictions_of_file(cls, Path(at_home(path)), labels, rename or {})
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame: id, label, one probability column per class.
+
+        `from_frame` reads it back.
+
+        Raises
+        ------
+        InputError
+            pandas is not installed, or a label has the name of another column.
+        """
+        check_columns(self.labels, "a frame")
+        columns = dict(zip(self.labels, self.proba.T, strict=True))
+        return frame({"id": self.ids, "label": self.label, **columns})
 
     @classmethod
     def from_frame(

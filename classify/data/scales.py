@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,6 +68,7 @@ class ScaleTask(Task):
 
     measure = "ccc"
     kind = "regression"
+    of_clips = Estimates
 
     def __post_init__(self, saved: bool) -> None:
         if not self.scales:
@@ -119,15 +119,6 @@ class ScaleTask(Task):
                 for name, scale in self.scales.items()
             },
         }
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> ScaleTask:
-        """Return the task of a `record`; an error if its hash is not that of its content."""
-        keys = {key: record[key] for key in KEYS if key in record}
-        task = cls.from_spec(keys, source="task record")
-        if record.get("hash", task.hash) != task.hash:
-            raise InputError(f"the record of task {task.name!r} was changed after it was written")
-        return task
 
     @property
     def hash(self) -> str:
@@ -185,16 +176,6 @@ class ScaleTask(Task):
         """Return how many clips are rated for each dimension."""
         rated = np.isfinite(self.ratings(clips)).sum(axis=0)
         return dict(zip(self.labels, rated.tolist(), strict=True))
-
-    def nothing(self) -> Estimates:
-        """Return the predictions of no clip."""
-        return Estimates([], self.labels, np.empty((0, len(self.labels))))
-
-    def read_predictions(
-        self, path: str | PathLike[str], rename: Mapping[str, str] | None = None
-    ) -> Estimates:
-        """Read a file of predictions for this task."""
-        return Estimates.read(path, self.labels, rename)
 
     def check_head(self, head: Any, source: str) -> None:
         """Raise unless a stored head predicts as many numbers as there are dimensions."""

@@ -26,7 +26,7 @@ from ...cache.errors import InputError, expected_one_of, nearest
 from ...cache.files.home_folder import at_home
 from .located_yaml import read_yaml
 from .predictions import Predictions
-from .task_file import check_label, check_spec, is_numeric, spec_of
+from .task_file import check_label, is_numeric, plain_spec, spec_of
 from .vocabulary import any_case, resolve, shipped, unknown_labels, whole
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class Task:
 
     measure: ClassVar[str] = "uar"  # what dev chooses by
     kind: ClassVar[str] = "labels"
+    of_clips: ClassVar[type[Predictions]] = Predictions
     of_numbers: ClassVar[type[Task]]  # the one other kind, which `scales` sets
 
     def __post_init__(self, saved: bool):
@@ -153,7 +154,7 @@ class Task:
         """
         if is_numeric(spec, source):
             return cls.of_numbers.from_spec(spec, default_name=default_name, source=source)
-        check_spec(spec, source)
+        spec = plain_spec(spec, source)
         merged = dict(spec)
         if "extends" in spec:
             tasks = shipped()["tasks"]
@@ -161,7 +162,7 @@ class Task:
                 raise InputError(f"{source}: extends is {name!r}; {expected_one_of(name, tasks)}")
             base = tasks[name]
             merged = {**base, **{k: v for k, v in spec.items() if k != "extends"}}
-            merged["corpora"] = {**base.get("corpora", {}), **(spec.get("corpora") or {})}
+            merged["corpora"] = {**base.get("corpora", {}), **spec.get("corpora", {})}
         if not merged.get("labels"):
             raise InputError(f"{source}: no `labels`; expected a list, or label: [raw labels]")
         return cls(str(merged.get("name", default_name)), *resolve(merged, source))
@@ -220,19 +221,15 @@ class Task:
         >>> Task.from_record(task.record()) == task
         True
         """
-        if record.get("type"):
-            return cls.of_numbers.from_record(record)
         try:
-            task = cls(
-                record["name"],
-                tuple(record["labels"]),
-                record["map"],
-                record.get("corpora", {}),
-                record.get("values", {}),
-                record.get("ignore_case", False),
-                record.get("version", 1),
-                saved=True,
-            )
+            if record.get("type"):
+                keys = {key: record[key] for key in ("type", "name", "version", "dimensions")}
+                task = cls.of_numbers.from_spec(keys, source="task record")
+            else:
+                names = ("corpora", "values", "ignore_case", "version")
+                more: Any = {name: record[name] for name in names if name in record}
+                labels = tuple(record["labels"])
+                task = cls(record["name"], labels, record["map"], **more, saved=True)
         except KeyError as error:
             raise InputError(f"a task record without {error}") from error
         if record.get("hash", task.hash) != task.hash:
@@ -352,13 +349,13 @@ class Task:
 
     def nothing(self) -> Predictions:
         """Return the predictions of no clip."""
-        return Predictions([], self.labels, np.empty((0, len(self.labels))))
+        return self.of_clips([], self.labels, np.empty((0, len(self.labels))))
 
     def read_predictions(
         self, path: str | PathLike[str], rename: Mapping[str, str] | None = None
     ) -> Predictions:
         """Read a file of predictions of this task."""
-        return Predictions.read(path, self.labels, rename)
+        return self.of_clips.read(path, self.labels, rename)
 
     def check_head(self, head: Any, source: str) -> None:
         """Raise unless a stored head has labels of the task only."""

@@ -46,7 +46,7 @@ def spec_of(top: Located) -> dict[str, Any]:
     """
     if isinstance(top.value, dict) and {"type", "dimensions"} & top.value.keys():
         return top.plain()
-    keys = top.mapping("the task file", KEYS)
+    keys = top.mapping("the task", KEYS)
     spec: dict[str, Any] = {}
     for key, item in keys.items():
         if key == "labels":
@@ -54,6 +54,8 @@ def spec_of(top: Located) -> dict[str, Any]:
             spec[key] = _table(item, "labels") if table else _words(item, "labels")
         elif key in ("leave_out", "vocabulary"):
             spec[key] = _words(item, key)
+            if key == "vocabulary" and (odd := [one for one in spec[key] if one not in BOOKS]):
+                item.fail(f"vocabulary {odd[0]!r}; expected {' or '.join(BOOKS)}")
         elif key == "synonyms":
             spec[key] = _table(item, key)
         elif key == "corpora":
@@ -72,33 +74,22 @@ def spec_of(top: Located) -> dict[str, Any]:
     return spec
 
 
-def check_spec(spec: Mapping[str, Any], source: str) -> None:
-    """Check the types in the content of a task, wherever it is from."""
-    for key in spec:
-        if key not in KEYS:
-            raise InputError(f"{source}: unknown key {key!r}.{nearest(str(key), KEYS)}")
-    labels = spec.get("labels")
-    for label, raws in _items(labels, "labels", source):
-        _check_text(label, "label", source)
-        for raw in _listed(raws, f"label {label}", source):
-            _check_text(raw, f"a raw label of {label}", source)
-    for raw in _listed(spec.get("leave_out"), "leave_out", source):
-        _check_text(raw, "a label of leave_out", source)
-    for book in _listed(spec.get("vocabulary"), "vocabulary", source):
-        if book not in BOOKS:
-            raise InputError(f"{source}: vocabulary {book!r}; expected {' or '.join(BOOKS)}")
-    for word, others in _mapping(spec.get("synonyms"), "synonyms", source).items():
-        for other in [word, *_listed(others, f"synonyms of {word}", source)]:
-            _check_text(other, "a synonym", source)
-    for name, own in _mapping(spec.get("corpora"), "corpora", source).items():
-        for raw, label in _mapping(own, f"corpora: {name}", source).items():
-            _check_text(raw, f"a raw label of {name}", source)
-            if label is not None:
-                _check_text(label, f"the label of {raw} in {name}", source)
-    for label, value in _mapping(spec.get("values"), "values", source).items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value):
-            raise InputError(f"{source}: the value of {label} is {value!r}; expected a number")
+def plain_spec(spec: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return the content of a task from a mapping, checked as a task file is."""
+    return spec_of(_located({key: one for key, one in spec.items() if one is not None}, source))
+
+
+def _located(value: Any, source: str) -> Located:
+    """Return a value as if it had been written in a file; only text and whole numbers are text."""
+    if isinstance(value, Mapping):
+        keys = (_word(_located(key, source), "a key") for key in value)
+        items = (_located(item, source) for item in value.values())
+        return Located(dict(zip(keys, items, strict=True)), source, 0)
+    if not isinstance(value, str) and hasattr(value, "__iter__"):
+        return Located([_located(item, source) for item in value], source, 0)
+    written = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    check_characters(written, source)
+    return Located(value, source, 0, written)
 
 
 def check_label(label: object, source: str) -> None:
@@ -137,7 +128,8 @@ def _word(item: Located, what: str) -> str:
     if isinstance(item.value, dict | list):
         item.fail(f"{what} is {item.plain()!r}; expected text")
     if not item.written:
-        item.fail(f"{what} is blank; expected text")
+        advice = "" if item.value in (None, "") else ": quote it (no, yes and dates are not text)"
+        item.fail(f"{what} is {item.shown}; expected text{advice}")
     return item.written
 
 
@@ -173,39 +165,3 @@ def _number(item: Located, what: str) -> float:
     if not math.isfinite(value):
         item.fail(f"the value of {what} is {value}; expected a finite number")
     return value
-
-
-def _items(labels: Any, what: str, source: str) -> list[tuple[Any, Any]]:
-    if isinstance(labels, Mapping):
-        return list(labels.items())
-    return [(label, None) for label in _listed(labels, what, source, text=False)]
-
-
-def _mapping(value: Any, what: str, source: str) -> Mapping[Any, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise InputError(f"{source}: {what} is {value!r}; expected a mapping (key: value)")
-    return value
-
-
-def _listed(value: Any, what: str, source: str, *, text: bool | None = None) -> list[Any]:
-    """Return a list; a text is a list of one only where a label has one raw label."""
-    if value is None:
-        return []
-    if isinstance(value, str):
-        if text is False or what in ("leave_out", "vocabulary"):
-            raise InputError(f"{source}: {what} is {value!r}; expected a list: [{value}]")
-        return [value]
-    if isinstance(value, Mapping) or not hasattr(value, "__iter__"):
-        raise InputError(f"{source}: {what} is {value!r}; expected a list")
-    return list(value)
-
-
-def _check_text(value: Any, what: str, source: str) -> None:
-    if isinstance(value, bool) or value is None or not isinstance(value, str | int):
-        raise InputError(
-            f"{source}: {what} is {value!r}, expected text: quote it (no, yes, on, off, null and "
-            "dates are not text for YAML)"
-        )
-    check_characters(str(value), f"{source}: {what}")

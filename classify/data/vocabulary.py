@@ -50,7 +50,7 @@ def resolve(spec: Mapping[str, Any], source: str = "tasks.yaml") -> Resolved:
         for word, others in book_of[book].items():
             words.setdefault(word, []).extend(others)
     for word, others in (spec.get("synonyms") or {}).items():
-        words.setdefault(_text(word), []).extend([others] if isinstance(others, str) else others)
+        words.setdefault(_text(word), []).extend(others)
     fold = bool(spec.get("ignore_case", False))
 
     def spellings(raw: object) -> list[str]:
@@ -70,15 +70,14 @@ def resolve(spec: Mapping[str, Any], source: str = "tasks.yaml") -> Resolved:
                 )
 
     for label, raws in table.items():
-        for raw in [label, *([raws] if isinstance(raws, str) else raws or [])]:
+        for raw in [label, *(raws or [])]:
             put(raw, _text(label))
     for raw in spec.get("leave_out") or []:
         put(raw, None)
 
     for word, others in (spec.get("synonyms") or {}).items():
         if spellings(word)[0] not in mapping:
-            given = [others] if isinstance(others, str) else others
-            known = [other for other in given if spellings(other)[0] in mapping]
+            known = [other for other in others if spellings(other)[0] in mapping]
             first = "; the word that the task knows comes first"
             hint = f"{first}: {{{known[0]}: [{_text(word)}]}}" if known else ""
             raise InputError(

@@ -6,7 +6,7 @@ labels are compared column by column, so that five rules on 16,709 clips take se
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,6 +100,15 @@ def search(
     return found
 
 
+def check_size(members: Sized) -> None:
+    """Refuse more members than have subsets that can be tried."""
+    if len(members) > MOST_MEMBERS:
+        raise InputError(
+            f"{len(members)} members have 2^{len(members)} subsets; expected at most "
+            f"{MOST_MEMBERS} members. Use the strategy 'greedy'"
+        )
+
+
 def _hits(
     members: Mapping[str, Predictions],
     truth: np.ndarray,
@@ -107,11 +116,7 @@ def _hits(
     folds: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Count the clips that every subset gets right, `(2^members, folds, labels)` for each rule."""
-    if len(members) > MOST_MEMBERS:
-        raise InputError(
-            f"{len(members)} members have 2^{len(members)} subsets; expected at most "
-            f"{MOST_MEMBERS} members. Use the strategy 'greedy'"
-        )
+    check_size(members)
     _, stack = joined(members)
     n_labels, n_folds = stack.shape[2], int(folds.max(initial=0)) + 1
     cell = folds * n_labels + truth

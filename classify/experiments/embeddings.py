@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from ...cache.cache import Cache
@@ -79,15 +78,18 @@ def measure(source: Source, cache: Cache, stored: Stored) -> float | None:
     return plan(clips, cache, source.encoder, **how).seconds
 
 
-def refused_recordings(clips: Manifest, pending: Sequence[str]) -> list[str]:
-    """Return the ids among `pending` whose recording is too large, or sparse."""
+def unreadable(clips: Manifest, pending: Sequence[str]) -> dict[str, list[str]]:
+    """Return what is wrong -> the ids among `pending` with such a recording."""
     from ...extract.inputs.audio_files import refused_by_size
 
-    wanted, found = set(pending), []
+    wanted, found = set(pending), {"not there": [], "too large, or sparse,": []}
     for row, clip in enumerate(clips.ids):
-        with suppress(OSError, ValueError):  # it is not there
-            if clip in wanted and refused_by_size(clips.file(row).stat()) is not None:
-                found.append(clip)
+        if clip in wanted:
+            try:
+                if refused_by_size(clips.file(row).stat()) is not None:
+                    found["too large, or sparse,"].append(clip)
+            except (OSError, ValueError):  # also a name that no file can have
+                found["not there"].append(clip)
     return found
 
 

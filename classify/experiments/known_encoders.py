@@ -117,11 +117,8 @@ def _files(options: Mapping[str, Any]) -> dict[str, list[int]]:
     for level in range(1, DEEPEST + 1):
         for path in sorted(top.glob("/".join("*" * level))):
             with suppress(OSError):
-                status = os.stat(path)  # noqa: PTH116 - follows links, as opening does
+                at = os.stat(path)  # noqa: PTH116 - follows links, as opening does
                 if path.is_file():
-                    found[path.relative_to(top).as_posix()] = [
-                        status.st_size,
-                        status.st_mtime_ns,
-                        status.st_ino,
-                    ]
+                    name = path.relative_to(top).as_posix()
+                    found[name] = [at.st_size, at.st_mtime_ns, at.st_ino]
     return found

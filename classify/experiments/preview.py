@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...cache.errors import listed
 from ..data.splitting.findings import of_splits
 from ..evaluation.reports.markdown.markdown_tables import aligned
-from .checks.folder_checks import missing_recordings
-from .embeddings import look, measure, refused_recordings
+from .embeddings import look, measure, unreadable
 from .members.shares import Division
 from .prepare import prepare
 from .recipes.entries import MemberEntry
@@ -149,10 +148,7 @@ def _left_out(ready: Prepared, name: str) -> Iterator[str]:
     source, stored = ready.sources[name], ready.stored[name]
     if source.spec.modality != "audio":
         return
-    for what, clips in (
-        ("not there", missing_recordings(source.clips, stored.pending)),
-        ("too large, or sparse,", refused_recordings(source.clips, stored.pending)),
-    ):
+    for what, clips in unreadable(source.clips, stored.pending).items():
         if clips:
             verb = "is" if len(clips) == 1 else "are"
             yield (

@@ -277,9 +277,9 @@ class _Work:
                 f"warning: no clip is {', '.join(absent)}, which counts 0 in UAR; if the corpus "
                 "has no such label, use a task without it"
             )
-        schemes = {fold.scheme for division in divided for fold in division.folds}
-        for scheme in sorted(schemes):
-            folds = [one for division in divided for one in division.folds if one.scheme == scheme]
+        every = [fold for division in divided for fold in division.folds]
+        for scheme in sorted({fold.scheme for fold in every}):
+            folds = [one for one in every if one.scheme == scheme]
             sizes = ", ".join(f"{part} {len(clips)}" for part, clips in folds[0].parts.items())
             many = f", {len(folds)} folds, the first of" if len(folds) > 1 else ":"
             self.progress(f"split {scheme}{many} {sizes} clips")
@@ -293,7 +293,7 @@ class _Work:
                 f"{len(asked - tested)} of {len(asked)} test clips are not scored: no member has "
                 "its input for them"
             )
-        for warning in split_warnings([fold for division in divided for fold in division.folds]):
+        for warning in split_warnings(every):
             self.progress(f"warning: {warning}")
 
     def _compare(self, division: Division, jobs: list[_Job], *, is_first: bool) -> Comparison:

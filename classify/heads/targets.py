@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...cache.errors import InputError, nearest
+from ...cache.errors import InputError, check_number, nearest
 from .sklearn_shim import (
     RegressorMixin,
     check_array,
@@ -181,17 +181,19 @@ def class_weights(
         for label in class_weight:
             if label not in labels:
                 raise InputError(
-                    f"class_weight names {label!r}; the classes are "
+                    f"class_weight names {label!r}, of which train has no clip; the classes are "
                     f"{', '.join(map(repr, labels))}.{nearest(str(label), map(str, labels))}"
                 )
+            check_number(f"class_weight of {label}", class_weight[label], 0)
         weights = np.array([float(class_weight.get(label, 1.0)) for label in labels])
-        if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() == 0:
-            raise InputError(
-                f"class_weight is {class_weight!r}; expected numbers of at least 0, not all 0"
-            )
+        if not weights.any():
+            raise InputError("class_weight is 0 for every label")
         return weights
     if class_weight != "balanced":
-        raise InputError(f"class_weight is {class_weight!r}; expected 'balanced', a dict or None")
+        raise InputError(
+            f"class_weight is {class_weight!r}; expected 'balanced', weights by label or None."
+            f"{nearest(str(class_weight), ['balanced'])}"
+        )
     counts = row_weight @ targets.soft
     weights = np.zeros(len(labels))
     np.divide(counts.sum(), len(labels) * counts, out=weights, where=counts > 0)

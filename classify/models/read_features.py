@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,22 +39,28 @@ def head_for(features: Sequence[Features], template: Any, random_state: int) -> 
     if settings.get("random_state", 0) is None:
         chosen["random_state"] = random_state
     mixed = any(one.combine == "mix" for one in features)
-    if mixed and "layer_mix" not in settings:
-        raise InputError(f"{type(head).__name__} cannot mix layers; use combine: mean or concat")
+    check_inputs(settings, type(head).__name__, len(features), mixes=mixed)
     if "widths" in settings:
-        if len(features) != 2:
-            raise InputError(
-                f"{type(head).__name__} takes the features of two encoders; got {len(features)}"
-            )
         chosen["widths"] = tuple(one.width for one in features)
         chosen["n_layers"] = tuple(one.n_layers for one in features)
     elif mixed:
-        if len(features) > 1:
-            raise InputError("only a fusion head mixes the layers of two encoders")
         chosen["n_layers"] = features[0].n_layers
     if mixed:
         chosen["layer_mix"] = True
     return head.set_params(**chosen)
+
+
+def check_inputs(settings: Container[str], head: str, count: int, *, mixes: bool) -> None:
+    """Check that a head with these settings takes so many encoders, and mixes their layers."""
+    fuses = "widths" in settings
+    if fuses and count != 2:
+        raise InputError(f"{head} takes two encoders; got {count}")
+    if mixes and "layer_mix" not in settings:
+        raise InputError(f"{head} cannot mix layers; use combine: mean or concat")
+    if mixes and count > 1 and not fuses:
+        raise InputError(
+            "only a fusion head (concat, mean, cross-attention) mixes the layers of two encoders"
+        )
 
 
 def features_of(

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache.errors import InputError
+from ..heads.linear.logistic import C_RANGE
 from ..metrics import measures as metrics
 from ..metrics.bootstrap import resample
 from ..metrics.scored_clips import clusters
-from ..options import C_RANGE
 from .layer_rows import BLOCK, Rows
 from .logistic_batch import MEMORY, Problems, predict, solve
 from .one_layer import RESAMPLES, LayerJob, score

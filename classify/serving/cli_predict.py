@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -135,7 +136,7 @@ def predict(
     clips = _with_speakers(clips, chosen, speaker, one_speaker)
     _check_places(output, figure, [*inputs, *_own_predictions(model)], clips)
     if output is not None and output.suffix != ".jsonl":
-        check_columns(chosen.nothing().labels, output)
+        check_columns(chosen.labels, output)
     if cache is not None and not cache.is_file():  # a packed one is a file
         check_cache_folder(cache)
     for note in filter(None, (*named.notes, learnt_from(model, clips))):
@@ -162,9 +163,9 @@ def predict(
         lacking = any(f"no {kind}" in code for code in answer.failed.values())
         if lacking and (others := systems_without(model, kind)):
             to_stderr(f"Without {kind}: --system {others[0]}")
-    predictions = chosen.nothing() if answer.predictions is None else answer.predictions
-    places = _timeline(clips, predictions) if window is not None else {}
-    rows = as_rows(predictions, top, _with_more(places, clips, answer.remarks))
+    predictions = chosen.task.nothing() if answer.predictions is None else answer.predictions
+    more = _more(clips, predictions, answer.remarks, windows=window is not None)
+    rows = as_rows(predictions, top, more)
     table = len(rows) > SHOWN and not as_json if output is None else output.suffix == ".csv"
     if top is not None and table:
         to_stderr("--top: a table has every label")
@@ -270,27 +271,22 @@ def _kept(cache: Path | None) -> Iterator[Path]:
         raise
 
 
-def _timeline(clips: Manifest, predictions: Predictions) -> dict[str, dict[str, Any]]:
-    """Return recording, start and end of each window, for JSON."""
-    from .timeline import timeline_rows
-
-    rows = zip(predictions.ids, timeline_rows(clips, predictions), strict=True)
-    return {
-        name: {"recording": place[0], "start": place[1], "end": place[2]} for name, place in rows
-    }
-
-
-def _with_more(
-    found: dict[str, dict[str, Any]], clips: Manifest, remarks: Mapping[str, str]
+def _more(
+    clips: Manifest, predictions: Predictions, remarks: Mapping[str, str], *, windows: bool
 ) -> dict[str, dict[str, Any]]:
-    """Return the fields of each row of JSON with transcripts, paths of long names, and remarks."""
+    """Return by id, for JSON: the place of a window, transcripts, paths of long names, remarks."""
     from ..models.new_clips.named_inputs import long_names
     from .missing_text import transcribed
+    from .timeline import timeline_rows
 
+    found: dict[str, dict[str, Any]] = defaultdict(dict)
+    places = timeline_rows(clips, predictions) if windows else ()
+    for name, (recording, start, end, *_) in zip(predictions.ids, places, strict=windows):
+        found[name] = {"recording": recording, "start": start, "end": end}
     noted = {name: {"remark": remark} for name, remark in remarks.items()}
     for more in (transcribed(clips), long_names(clips), noted):
         for name, fields in more.items():
-            found[name] = found.get(name, {}) | fields
+            found[name] |= fields
     return found
 
 

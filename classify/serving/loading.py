@@ -167,7 +167,10 @@ def _open_member(folder: Path) -> list[Model]:
     if not folds:
         raise InputError(f"{folder}: no model there; run the recipe again to have it written")
     folds.sort(key=lambda path: int(path.name[6:]))
-    return [Model.from_pretrained(path) for path in folds]
+    models = [Model.from_pretrained(path) for path in folds]
+    for model in models[1:]:
+        model.scaling.is_quiet = True
+    return models
 
 
 class Predictor(Predicts):

@@ -321,8 +321,5 @@ def _is_damaged(source: Source, damage: str) -> bool:
 
 
 def _too_long(seconds: float | None, limit: float) -> Unusable:
-    hint = "choose the policy truncate or chunk, or a larger max_seconds"
-    if limit >= LONGEST:
-        hint = "cut it into segments (start, end)"
     found = "longer" if seconds is None else f"{seconds:.1f} s"
-    return Unusable("too_long", f"{found}, the limit is {limit:g} s: {hint}")
+    return Unusable("too_long", f"{found}, the limit is {limit:g} s")

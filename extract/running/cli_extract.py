@@ -12,6 +12,7 @@ from ...cache.commands.command import Command
 from ...cache.commands.terminal import JSON, ROOT, choice, read_clips
 from ...cache.errors import InputError, counted, listed, one_line
 from ..encoders.hardware.device import DEVICE, DTYPE
+from ..errors import Unusable
 
 if TYPE_CHECKING:
     from ...cache.cache import Cache
@@ -173,7 +174,7 @@ def extract(manifest: str, **options: Any) -> int:
     click.echo(json.dumps(done.as_dict()) if options["as_json"] else _summary(done))
     for failure in done.failures[:_SHOWN]:
         where = places[failure.id]
-        said = f"{failure.code}: {failure.message}"
+        said = f"{failure.code}: {Unusable(failure.code, failure.message)}"
         click.echo(f"{where}: {one_line(failure.id)}: {said}", err=True)
     if len(done.failures) > _SHOWN:
         click.echo(f"... and {len(done.failures) - _SHOWN} more", err=True)

@@ -21,6 +21,7 @@ from ...cache.manifest.manifest import check_manifest
 from ...cache.manifest.selection import content_column
 from ...cache.space import Space
 from ..encoder import Encoder
+from ..errors import Unusable
 from .engines.workers import count_workers, embed_in_workers
 from .extraction import Extraction
 from .in_process import Embedding
@@ -120,7 +121,7 @@ def extract(
         one = done.failures[0]
         _log.warning(
             "%d of %d clips could not be embedded, for example %s: %s (%s)",
-            *(len(done.failures), done.clips, one.id, one.message, one.code),
+            *(len(done.failures), done.clips, one.id, Unusable(one.code, one.message), one.code),
         )
     return done.space
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any
 
 __all__ = ["Finding", "Kind", "of_splits", "ranked", "split_warnings"]
 
@@ -77,17 +77,7 @@ def ranked(warnings: Iterable[str]) -> list[str]:
     return sorted(dict.fromkeys(warnings), key=lambda text: getattr(text, "kind", Kind.OTHER))
 
 
-class Checked(Protocol):
-    """A split: its name among several, and what its checks found."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def warnings(self) -> Sequence[str]: ...
-
-
-def of_splits(splits: Sequence[Checked]) -> list[str]:
+def of_splits(splits: Sequence[Any]) -> list[str]:
     """Return the warnings of one split; or of several, each once with the folds it is of.
 
     Counts that differ are given from the lowest to the highest.

@@ -133,7 +133,7 @@ def near_duplicates(
     >>> near_duplicates(np.eye(2), np.array([[0.0, 2.0], [1.0, 1.0]]))
     [(1, 0, 1.0)]
     """
-    left, right = _unit(train), _unit(other)
+    left, right = (_unit(np.asarray(one, dtype=np.float64)) for one in (train, other))
     if not len(left):
         return []
     block = min(block, max(1, PAIRS // len(left)))
@@ -250,12 +250,9 @@ def _ratios(
 
 def _directions(rows: np.ndarray) -> np.ndarray:
     """Return unit vectors in which a few features that moved far count little."""
-    bounded = np.clip(rows, -1, 1)
-    length = np.linalg.norm(bounded, axis=1, keepdims=True)
-    return np.divide(bounded, length, out=np.zeros_like(bounded), where=length > 0)
+    return _unit(np.clip(rows, -1, 1))
 
 
 def _unit(values: np.ndarray) -> np.ndarray:
-    values = np.asarray(values, dtype=np.float64)
     length = np.linalg.norm(values, axis=1, keepdims=True)
     return np.divide(values, length, out=np.zeros_like(values), where=length > 0)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from .split import PARTS, Split
 from .split_file import PART_NAMES
 
 if TYPE_CHECKING:
+    from ....cache.cache import Cache
     from ....cache.manifest import Manifest
     from ..task import Task
 
@@ -43,14 +44,6 @@ FEW = 3  # test speakers, too few to generalise to others
 REPEATABLE = ("auto", "stratified", "speaker", "group-kfold")  # the others divide in one way only
 
 
-class HasDigests(Protocol):
-    """Anything with the content digests of clips, such as a `Cache`."""
-
-    def digests(self, clips: Manifest, kind: str) -> list[str | None]:
-        """Return the digest of each clip, None where it is not known."""
-        ...
-
-
 def splits(
     clips: Manifest,
     scheme: Scheme = "speaker",
@@ -67,7 +60,7 @@ def splits(
     allow_speaker_overlap: bool = False,
     allow_duplicates: bool = False,
     needs_train: bool = True,
-    digests: HasDigests | Sequence[str | None] | Mapping[str, str | None] | None = None,
+    digests: Cache | Sequence[str | None] | Mapping[str, str | None] | None = None,
     embed: Callable[[Manifest], np.ndarray] | None = None,
     reads_texts: bool = True,
 ) -> list[Split]:
@@ -162,18 +155,22 @@ def splits(
         ]
     known = _digests(clips, digests)
     values = None if embed is None else np.asarray(embed(clips))
-    return [
-        _checked(
-            {part: clips.select(parts == code) for code, part in enumerate(PARTS)},
-            (made, name),
-            [*notes, *_near(clips, parts, values)],
-            known,
-            allow_speaker_overlap,
-            allow_duplicates,
-            reads_texts,
-        )
-        for name, parts, notes in divided
-    ]
+    made_of = []
+    for name, parts, notes in divided:
+        rows = {part: parts == code for code, part in enumerate(PARTS)}
+        by_name = {part: clips.select(at) for part, at in rows.items()}
+        near = {} if values is None else {part: values[at] for part, at in rows.items()}
+        warnings = [
+            *notes,
+            *(check_near_duplicates(by_name, near) if near else ()),
+            *leaks.check_speakers(by_name, allow=allow_speaker_overlap),
+            *leaks.check_duplicates(by_name, known, allow=allow_duplicates),
+            *_unread(by_name, known),
+            *(leaks.check_texts(by_name) if reads_texts else ()),
+            *_missing_labels(by_name),
+        ]
+        made_of.append(Split(**by_name, scheme=made, name=name, warnings=tuple(warnings)))
+    return made_of
 
 
 def _scheme(
@@ -356,42 +353,20 @@ def _digests(clips: Manifest, digests: Any) -> dict[str, str | None]:
     return dict(zip(clips.ids, values, strict=True))
 
 
-def _near(clips: Manifest, parts: np.ndarray, values: np.ndarray | None) -> list[str]:
-    if values is None:
-        return []
-    rows = {part: parts == code for code, part in enumerate(PARTS)}
-    return check_near_duplicates(
-        {part: clips.select(at) for part, at in rows.items()},
-        {part: values[at] for part, at in rows.items()},
-    )
-
-
-def _checked(
-    by_name: dict[str, Manifest],
-    made: tuple[str, str],
-    notes: list[str],
-    digests: dict[str, str | None],
-    allow_speakers: bool,
-    allow_duplicates: bool,
-    reads_texts: bool,
-) -> Split:
-    warnings = [*notes, *leaks.check_speakers(by_name, allow=allow_speakers)]
-    warnings += leaks.check_duplicates(by_name, digests, allow=allow_duplicates)
+def _unread(by_name: Mapping[str, Manifest], digests: Mapping[str, str | None]) -> list[str]:
     clips = [clip for part in by_name.values() for clip in zip(part.ids, part["path"], strict=True)]
     unknown = sum(bool(path) and not digests.get(i) for i, path in clips)
-    if unknown:
-        were = "recording was" if unknown == 1 else "recordings were"
-        text = f"{{}} {were} not read, so not checked for duplicates"
-        warnings.append(Finding(text, Kind.RECORDINGS, unknown))
-    warnings += leaks.check_texts(by_name) if reads_texts else []
-    for part in ("dev", "test") if len(by_name["train"]) else ():
+    were = "recording was" if unknown == 1 else "recordings were"
+    text = f"{{}} {were} not read, so not checked for duplicates"
+    return [Finding(text, Kind.RECORDINGS, unknown)] if unknown else []
+
+
+def _missing_labels(by_name: Mapping[str, Manifest]) -> Iterator[str]:
+    """Yield which labels are in train or in another part alone."""
+    known = set(by_name["train"]["label"])
+    for part in ("dev", "test") if known else ():
         there = set(by_name[part]["label"])
-        missing = sorted(set(by_name["train"]["label"]) ^ there) if there else []
-        if missing:
-            only_train = [label for label in missing if label not in there]
-            only_part = [label for label in missing if label in there]
-            if only_train:
-                warnings.append(f"{part} has no clip of {', '.join(only_train)}")
-            if only_part:
-                warnings.append(f"{part} has clips of {', '.join(only_part)}, and train has none")
-    return Split(by_name["train"], by_name["dev"], by_name["test"], *made, tuple(warnings))
+        if there and (lacking := sorted(known - there)):
+            yield f"{part} has no clip of {', '.join(lacking)}"
+        if more := sorted(there - known):
+            yield f"{part} has clips of {', '.join(more)}, and train has none"

@@ -58,18 +58,14 @@ def read_split_file(path: str | Path, known: Collection[str] | None = None) -> F
         if here.setdefault(clip, part) != part:
             where = f" of fold {fold!r}" if fold else ""
             more = "" if fold else ". Folds are named in a third column, fold"
-            raise _wrong(
-                path,
-                number,
-                f"clip {clip!r} is in {here[clip]} and in {part}{where}; expected each clip in "
-                f"one part{more}",
+            raise InputError(
+                f"{path}, line {number}: clip {clip!r} is in {here[clip]} and in {part}{where}; "
+                f"expected each clip in one part{more}"
             )
         if part == "test" and tested.setdefault(clip, fold) != fold:
-            raise _wrong(
-                path,
-                number,
-                f"clip {clip!r} is in test of the folds {tested[clip]!r} and {fold!r}; expected "
-                "each clip in test once. Give repeats one file each",
+            raise InputError(
+                f"{path}, line {number}: clip {clip!r} is in test of the folds {tested[clip]!r} "
+                f"and {fold!r}; expected each clip in test once. Give repeats one file each"
             )
         if known is not None and clip not in known:
             unknown.setdefault(clip, number)
@@ -77,11 +73,9 @@ def read_split_file(path: str | Path, known: Collection[str] | None = None) -> F
         raise InputError(f"{path} has no rows; expected one for each clip")
     if known is not None and unknown:
         first, number = next(iter(unknown.items()))
-        raise _wrong(
-            path,
-            number,
-            f"{len(unknown)} ids are not in the manifest: {listed(list(unknown))}."
-            f"{nearest(first, list(known))}",
+        raise InputError(
+            f"{path}, line {number}: {len(unknown)} ids are not in the manifest: "
+            f"{listed(list(unknown))}.{nearest(first, list(known))}"
         )
     _check_complete(path, folds)
     return folds
@@ -105,10 +99,10 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
     for number, clip, name, fold in zip(table.lines.tolist(), ids, parts, folds, strict=True):
         part = PART_NAMES.get(name.strip().casefold())
         if not clip:
-            raise _wrong(path, number, "no id; expected one in each row")
+            raise InputError(f"{path}, line {number}: no id; expected one in each row")
         if part is None:
             expected = f"expected train, dev or test.{nearest(name, PARTS)}"
-            raise _wrong(path, number, f"split is {name!r}; {expected}")
+            raise InputError(f"{path}, line {number}: split is {name!r}; {expected}")
         yield number, restored(clip), part, restored(fold)
 
 
@@ -116,16 +110,11 @@ def _check_complete(path: Path, folds: Folds) -> None:
     everyone = {clip: fold for fold, here in folds.items() for clip in here}
     for fold, here in folds.items():
         if missing := sorted(set(everyone) - set(here)):
-            raise _wrong(
-                path,
-                line_of(path, missing[0]),
-                f"clip {missing[0]!r} is in fold {everyone[missing[0]]!r} and not in fold "
-                f"{fold!r}; expected each clip in one part of each fold",
+            raise InputError(
+                f"{path}, line {line_of(path, missing[0])}: clip {missing[0]!r} is in fold "
+                f"{everyone[missing[0]]!r} and not in fold {fold!r}; expected each clip in one "
+                "part of each fold"
             )
-
-
-def _wrong(path: Path, number: int, what: str) -> InputError:
-    return InputError(f"{path}, line {number}: {what}")
 
 
 def write_split(

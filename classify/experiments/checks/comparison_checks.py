@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from ....cache.errors import InputError, expected_one_of, nearest
+from ....cache.errors import expected_one_of, nearest
 from ...evaluation.compare_options import check_crossed
-from ..recipes.lines import SettingError
+from ..recipes.lines import SettingError, in_setting
 
 if TYPE_CHECKING:
     from ...data.task import Task
@@ -34,7 +34,7 @@ def check_comparison(ready: Prepared) -> None:
     """
     from ...ensembles.calibration import CALIBRATORS
     from ...ensembles.fitted_rules import STRATEGIES
-    from ...ensembles.subsets import MOST_MEMBERS
+    from ...ensembles.subsets import check_size
 
     recipe, options = ready.recipe, ready.recipe.compare
     for at, name in enumerate(recipe.ensembles):
@@ -56,12 +56,9 @@ def check_comparison(ready: Prepared) -> None:
                 f"(members that are trained).{nearest(curve, trained)}",
                 *("compare", "learning_curve"),
             )
-    if options.get("subsets") and len(recipe.members) > MOST_MEMBERS:
-        raise SettingError(
-            f"{len(recipe.members)} members have 2^{len(recipe.members)} subsets; expected at most "
-            f"{MOST_MEMBERS} members. Use the ensemble 'greedy'",
-            *("compare", "subsets"),
-        )
+    if options.get("subsets"):
+        with in_setting("compare", "subsets"):
+            check_size(recipe.members)
     if recipe.transfer:
         _check_transfer(ready)
     _check_columns(ready)
@@ -105,10 +102,8 @@ def _check_transfer(ready: Prepared) -> None:
     from ...evaluation.analyses.transfer import check_transfer
 
     recipe = ready.recipe
-    try:
+    with in_setting("transfer"):
         check_transfer(ready.labelled, recipe.transfer["by"])
-    except InputError as error:
-        raise SettingError(str(error), "transfer") from None
     trained = [name for name, entry in recipe.members.items() if entry.head]
     name = recipe.transfer.get("member", "")
     if not trained or (name and name not in trained):
@@ -127,10 +122,8 @@ def _check_columns(ready: Prepared) -> None:
         columns.append((("group",), recipe.group))
     if "crossed" in recipe.compare:
         columns.append((("compare", "crossed"), recipe.compare["crossed"]))
-        try:
+        with in_setting("compare", "crossed"):
             check_crossed(recipe.compare["crossed"], recipe.group)
-        except InputError as error:
-            raise SettingError(str(error), "compare", "crossed") from None
     for column in recipe.compare.get("by", ()):
         columns.append((("compare", "by"), column))
     if recipe.split.get("scheme") == "group-kfold" and "group" in recipe.split:

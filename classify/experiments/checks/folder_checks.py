@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ....cache.errors import InputError, listed
-from ....cache.files.cache_marker import check_cache_folder
+from ....cache.files.cache_marker import cache_above, check_cache_folder
 from ....cache.files.output_checks import check_takes_files
 from ...models.folders.run_folder import other_use
-from ..recipes.lines import SettingError
+from ..recipes.lines import SettingError, in_setting
 from ..recipes.prepared import Prepared
-
-if TYPE_CHECKING:
-    from ....cache.manifest import Manifest
 
 WRITTEN = (
     *("split.csv", "run.json", "report.md", "report.html"),
@@ -34,11 +29,10 @@ def check_places(ready: Prepared) -> None:
     """
     recipe = ready.recipe
     report, cache = recipe.report.resolve(), recipe.cache.resolve()
-    if report == cache or report.is_relative_to(cache):
-        raise SettingError(
-            f"report {recipe.report} is inside the cache {recipe.cache}; expected another folder",
-            "report",
-        )
+    inside = recipe.cache if report.is_relative_to(cache) else cache_above(report)
+    if inside:
+        message = f"report {recipe.report} is inside the cache {inside}; expected another folder"
+        raise SettingError(message, "report")
     if what := other_use(report):
         message = f"report {recipe.report} is {what}; expected a folder of its own"
         raise SettingError(message, "report")
@@ -49,10 +43,8 @@ def check_places(ready: Prepared) -> None:
         if path.resolve() in [report / name for name in WRITTEN]:
             message = f"report {recipe.report}: the run would overwrite the {what} {path}"
             raise SettingError(message, "report")
-    try:
+    with in_setting("report"):
         check_takes_files("report", recipe.report)
-    except InputError as error:
-        raise SettingError(str(error), "report") from None
     try:
         check_cache_folder(recipe.cache)
     except InputError as error:
@@ -94,20 +86,8 @@ def check_stored(ready: Prepared) -> None:
                 f"has {len(one.pending)} clips to embed; expected a folder",
                 "cache",
             )
-        try:
+        with in_setting("cache"):
             ready.cache.check_writable()
-        except InputError as error:
-            raise SettingError(str(error), "cache") from None
-
-
-def missing_recordings(clips: Manifest, pending: Sequence[str]) -> list[str]:
-    """Return the ids among `pending` whose recording is not there."""
-    wanted = set(pending)
-    return [
-        clip
-        for row, clip in enumerate(clips.ids)
-        if clip in wanted and not _is_there(clips.file(row))
-    ]
 
 
 def _is_there(path: Path) -> bool:

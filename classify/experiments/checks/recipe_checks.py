@@ -6,15 +6,17 @@ imports torch unless a head is a network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ....cache.errors import PARAMETER, InputError, nearest
+import numpy as np
+
+from ....cache.errors import PARAMETER, InputError
 from ....cache.layers import pick_layers
 from ...data.splitting.schemes import splits
 from ..members.shares import Share, divisions
 from ..recipes.entries import PROBE
-from ..recipes.lines import SettingError
+from ..recipes.lines import SettingError, in_setting
 from .comparison_checks import check_comparison, check_dev_of_all
 from .folder_checks import check_places
 
@@ -56,8 +58,7 @@ def check_recipe(ready: Prepared) -> list[Split]:
     found = divide(ready)
     for division in divisions(recipe, found, _sides(ready)):
         for name, share in division.shares.items():
-            _check_weighted_labels(recipe.members[name], share)
-            _check_rated(recipe.members[name], share, ready.task)
+            _check_train(recipe.members[name], share, ready.task)
         check_dev_of_all(recipe, division)
     return found
 
@@ -76,11 +77,8 @@ def check_sources(ready: Prepared) -> None:
             for layers in entry.layers[name]:
                 if layers == PROBE:
                     continue
-                try:
+                with entry.naming("layers", where=f"encoder {name!r}: "):
                     pick_layers(layers, spec.n_layers)
-                except InputError as error:
-                    message = f"encoder {name!r}: {error}"
-                    raise entry.error(message, "layers") from None
         if not entry.head and not entry.model:
             labels = specs[0].labels
             if not labels:
@@ -122,13 +120,21 @@ def divide(ready: Prepared) -> list[Split]:
 
 
 def _check_member(entry: MemberEntry, ready: Prepared) -> None:
+    from ...heads.registry import heads_for
+    from ...models.read_features import check_inputs
+
     if entry.model:
         return  # `with_models` checked it
     if not entry.head:
         if len(entry.on) > 1:
             raise entry.error("it has no head, so it takes one encoder", "on")
         return
-    _check_inputs(entry, ready.task)
+    known = heads_for(ready.task.kind)[0][entry.head]().get_params()
+    head = f"the head {entry.head!r}"
+    with entry.naming("on"):
+        check_inputs(known, head, len(entry.on), mixes=False)
+    with entry.naming("combine"):
+        check_inputs(known, head, len(entry.on), mixes="mix" in entry.combine)
     if entry.votes:
         _check_voter(entry, ready)
     if entry.random_state + entry.seeds > LARGEST_SEED:
@@ -137,15 +143,6 @@ def _check_member(entry: MemberEntry, ready: Prepared) -> None:
             f"expected numbers below {LARGEST_SEED}",
             "random_state" if entry.random_state else "seeds",
         )
-    for values in entry.settings.get("class_weight", ()):
-        if isinstance(values, dict):
-            _check_class_weight(entry, values, ready)
-        elif values not in (None, "balanced"):
-            raise entry.error(
-                f"class_weight is {values!r}; expected balanced, null, or "
-                f"weights by label.{nearest(str(values), ['balanced'])}",
-                "class_weight",
-            )
     if isinstance(entry.scale, str):
         blank = sum(not str(value) for value in ready.labelled[entry.scale])
         if blank:
@@ -169,84 +166,25 @@ def _check_voter(entry: MemberEntry, ready: Prepared) -> None:
             "'classes'; expected votes: false in this member",
             "head",
         )
-    try:
+    with in_setting("votes"):
         task_votes(ready.labelled, ready.task)
-    except InputError as error:
-        raise SettingError(str(error), "votes") from None
 
 
-def _check_inputs(entry: MemberEntry, task: Task) -> None:
-    """Check that the head takes this many encoders and layers."""
-    from ...heads.registry import heads_for
+def _check_train(entry: MemberEntry, share: Share, task: Task) -> None:
+    """Check that train has every dimension, and each label that a weight is given for."""
+    from ...heads.targets import class_weights, read_labels
 
-    known = heads_for(task.kind)[0][entry.head]().get_params()
-    fuses = "widths" in known
-    if fuses and len(entry.on) != 2:
-        raise entry.error(
-            f"the head {entry.head!r} takes two encoders; got {len(entry.on)}",
-            "on",
-        )
-    if "mix" in entry.combine:
-        if "layer_mix" not in known:
-            raise entry.error(
-                f"the head {entry.head!r} cannot mix layers; use combine: mean or concat",
-                "combine",
-            )
-        if len(entry.on) > 1 and not fuses:
-            raise entry.error(
-                "only a fusion head (concat, mean, cross-attention) mixes "
-                "the layers of two encoders",
-                "combine",
-            )
-
-
-def _check_class_weight(entry: MemberEntry, values: Mapping[str, Any], ready: Prepared) -> None:
-    labels, key = ready.task.labels, "class_weight"
-    for label, weight in values.items():
-        if label not in labels:
-            raise entry.error(
-                f"class_weight names {label!r}; expected labels of the "
-                f"task, {', '.join(labels)}.{nearest(str(label), labels)}",
-                key,
-            )
-        known = isinstance(weight, int | float) and not isinstance(weight, bool)
-        if not known or not 0 <= weight < float("inf"):
-            raise entry.error(
-                f"class_weight of {label!r} is {weight!r}; expected a number of at least 0",
-                key,
-            )
-    if not any(values.get(label, 1) for label in labels):
-        raise entry.error("class_weight is 0 for every label", key)
-
-
-def _check_rated(entry: MemberEntry, share: Share, task: Task) -> None:
-    """Raise if a member would have to learn a dimension that no clip of train is rated for."""
-    if not entry.head or task.kind == "labels":
+    if not entry.head:
         return
     for part in share.parts:
-        try:
-            task.check_train(part.train)
-        except InputError as error:
-            where = f"{part.name}: " if part.name else ""
-            raise entry.error(f"{where}{error}") from None
-
-
-def _check_weighted_labels(entry: MemberEntry, share: Share) -> None:
-    """Check that train has each label that a weight is given for, in every fold."""
-    weighted = {
-        label
-        for values in entry.settings.get("class_weight", ())
-        if isinstance(values, dict)
-        for label in values
-    }
-    for part in share.parts:
-        if lacking := sorted(weighted - set(part.train["label"])):
-            where = f" of {part.name}" if part.name else ""
-            raise entry.error(
-                f"class_weight names {', '.join(map(repr, lacking))}, of "
-                f"which train{where} has no clip",
-                "class_weight",
-            )
+        where = f"{part.name}: " if part.name else ""
+        if task.kind != "labels":
+            with entry.naming(where=where):
+                task.check_train(part.train)
+        ones = np.ones(len(part.train))
+        for values in entry.settings.get("class_weight", ()):
+            with entry.naming("class_weight", where=where):
+                class_weights(values, read_labels(task.targets(part.train)), ones)
 
 
 def check_classes(entry: MemberEntry, labels: Sequence[Any], task: Task) -> None:

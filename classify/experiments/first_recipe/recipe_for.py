@@ -119,7 +119,8 @@ def write_recipe(
     beside = "" if path.stem == "recipe" else f"{path.stem}-"
     task_path = path.with_name(f"{beside}task.yaml")
     given = task and (_path(task, path.parent) if task.endswith((".yaml", ".yml")) else task)
-    named = chosen.name or given or task_path.name
+    named = chosen.name or given or _path(task_path, path.parent)
+    report = _path(path.with_name(f"{beside}out"), path.parent)
     members = [f"{kind}-lr" for kind in kinds]
     found = FirstRecipe(path, len(clips), named, members=members, of_table=of_table)
     found.has_speakers = "speaker" in clips
@@ -133,7 +134,7 @@ def write_recipe(
     ]
 
     def render(division: Proposal) -> str:
-        return _text(found, manifest, root, chosen, kinds, division, f"{beside}out")
+        return _text(found, manifest, root, chosen, kinds, division, report)
 
     own = task_text(chosen.content) if chosen.content else ""
     where = (manifest, root, task, path)
@@ -190,8 +191,8 @@ def _try(
         draft, labels = Path(folder, "recipe.yaml"), Path(folder, "task.yaml")
         draft.write_text(text, encoding="utf-8")
         labels.write_text(task_text, encoding="utf-8")
+        recipe = Recipe.read(draft)
         try:
-            recipe = Recipe.read(draft)
             names_file = recipe.task.endswith((".yaml", ".yml"))
             recipe = replace(
                 recipe,
@@ -206,7 +207,7 @@ def _try(
             check_recipe(ready)
             check_sources(ready)
         except InputError as error:
-            why = re.sub(re.escape(str(draft)) + r":\d+: ", "", str(error))
+            why = str(error)
             raise InputError(why if str(manifest) in why else f"{manifest}: {why}") from None
 
 
@@ -264,7 +265,10 @@ def _text(
     lines += [
         f"ensembles: {ensembles if len(kinds) > 1 else '[]'}",
         "",
-        _line(f"report: {report}", f"open {report}/report.html"),
+        _line(
+            f"report: {report if report == 'out' else _scalar(report)}",
+            f"open {report}/report.html",
+        ),
     ]
     return "\n".join(lines) + "\n"
 

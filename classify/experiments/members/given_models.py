@@ -7,10 +7,11 @@ that its models need to a recipe, as if the recipe had named them.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ....cache.errors import AffektError, in_shell
+from ....cache.errors import in_shell
 from ....cache.files.reading import file_sha256, read_note
 from ...models.folders.model_folder import CONFIG, read_folder, read_folders
 from ...models.folders.run_folder import is_run
@@ -52,12 +53,10 @@ def _described(entry: MemberEntry, task: Task, encoders: dict[str, EncoderEntry]
     """Return the entry completed from the model's folder; add the encoders that it reads."""
     folder = Path(str(entry.model))
     _check_kind(entry)
-    try:
+    with entry.naming("model"):
         config, _ = read_folder(folder)
         needs = [Needs.from_record(record, str(folder)) for record in config["features"]]
         noted = read_folders(folder, [need.spec for need in needs])
-    except AffektError as error:
-        raise entry.error(str(error), "model") from None
     kind = config["task"].get("type", "labels")
     if sorted(config["labels"]) != sorted(task.labels) or kind != task.kind:
         what = "labels" if task.kind == "labels" else "dimensions"
@@ -69,7 +68,9 @@ def _described(entry: MemberEntry, task: Task, encoders: dict[str, EncoderEntry]
     on = []
     for need in needs:
         same = [one.name for one in encoders.values() if one.spec == need.spec]
-        name = same[0] if same else _free(need.spec.name, encoders)
+        names = (f"{need.spec.name}-{number}" for number in count(2))
+        free = (one for one in chain([need.spec.name], names) if one not in encoders)
+        name = same[0] if same else next(free)
         keys = ("members", entry.name, "model")
         encoders[name] = EncoderEntry(name, {}, keys, need.spec, noted.get(need.spec.key))
         on.append(name)
@@ -102,11 +103,3 @@ def _check_kind(entry: MemberEntry) -> None:
             f"first: affekt import-model {in_shell(folder)} -o MODEL",
             "model",
         )
-
-
-def _free(name: str, encoders: dict[str, EncoderEntry]) -> str:
-    number, free = 1, name
-    while free in encoders:
-        number += 1
-        free = f"{name}-{number}"
-    return free

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ....cache.errors import InputError, check_number, expected_one_of, listed
+from ....cache.errors import expected_one_of, listed
 from ....cache.files.atomic_writes import draft, write_whole
 from ....cache.files.reading import file_sha256, read_note, read_object
 from ....cache.manifest import Manifest
@@ -23,7 +24,6 @@ from ...data.task import Task
 from ...heads.registry import HeadError
 from ...models.folders.kept_files import MODEL, replace_folder
 from ...models.folders.model_folder import versions
-from ...options import C_RANGE
 from ..recipes.entries import MemberEntry
 from .shares import TrainedMember
 from .trainer import Trainer
@@ -56,28 +56,17 @@ def check_head(entry: MemberEntry, task: Task) -> None:
             "head",
         )
     if entry.head not in HEADS:
-        raise entry.error(
-            f"unknown head {entry.head!r}; {expected_one_of(entry.head, HEADS)}",
-            "head",
-        )
+        message = f"unknown head {entry.head!r}; {expected_one_of(entry.head, HEADS)}"
+        raise entry.error(message, "head")
     known = list(HEADS[entry.head]().get_params())
     for name in entry.settings:
         if name not in known:
-            choices = [
-                *("on", "layers", "combine", "scale", "seeds", "random_state", "refit"),
-                *known,
-            ]
-            raise entry.error(
-                f"unknown key {name!r}; {expected_one_of(name, dict.fromkeys(choices))}",
-                name,
-            )
+            keys = ("on", "layers", "combine", "scale", "seeds", "random_state", "refit")
+            expected = expected_one_of(name, dict.fromkeys((*keys, *known)))
+            raise entry.error(f"unknown key {name!r}; {expected}", name)
     for candidate in entry.candidates():
-        try:
+        with entry.naming():
             HEADS[entry.head](**candidate["settings"])._check_settings()
-            if entry.head == "logistic" and candidate["settings"].get("C") is not None:
-                check_number("C", candidate["settings"]["C"], *C_RANGE)
-        except InputError as error:
-            raise entry.error(str(error)) from None
 
 
 def is_done(folder: Path, key: str) -> bool:
@@ -181,18 +170,14 @@ def train_member(
     with draft(folder) as new, _naming_member(entry):
         new.mkdir()
         fitted, tests, devs, records, history = [], [], [], [], []
-        seeds: dict[int, list[Predictions]] = {}
-
-        def on_seed(seed: int, test: Predictions) -> None:
-            seeds.setdefault(seed, []).append(test)
-
+        seeds: dict[int, list[Predictions]] = defaultdict(list)
         for number, part in enumerate(parts, 1):
             alone = not entry.head or (len(parts) == 1 and not entry.refit)
             name = "model" if alone else f"model-{number}"
             if entry.head:
                 in_fold = trainer.in_fold(part.name)
                 in_fold.progress(f"{entry.name}: training on {len(part.train)} clips")
-                model, record = in_fold.choose(part, on_seed=on_seed)
+                model, record = in_fold.choose(part, on_seed=lambda s, test: seeds[s].append(test))
                 for row in getattr(model.head_, "history_", None) or ():
                     history.append(json.dumps({"model": name, **row}) + "\n")
             else:

@@ -290,20 +290,18 @@ def _ask(connection: Connection, fit: Fit) -> list[tuple[float, Model]]:
             return [from_numbers(*one) for one in value]
 
 
-@dataclass
-class _Epochs:
-    """Sends epochs, but rarely."""
+def rarely(
+    call: Callable[[Mapping[str, Any]], object], pause: float, last: float = 0.0
+) -> Callable[[Mapping[str, Any]], None]:
+    """Return what calls a function with an epoch, but not more often than every `pause` seconds."""
 
-    connection: Connection
-    last: float = field(default=0.0)
+    def on_epoch(row: Mapping[str, Any]) -> None:
+        nonlocal last
+        if time.monotonic() - last >= pause:
+            last = time.monotonic()
+            call(row)
 
-    def __call__(self, row: Mapping[str, Any]) -> None:
-        if time.monotonic() - self.last >= OFTEN:
-            self.last = time.monotonic()
-            self.connection.send(("epoch", dict(row)))
-
-    def __deepcopy__(self, memo: object) -> _Epochs:
-        return self  # a head is copied with its settings
+    return on_epoch
 
 
 def serve() -> None:
@@ -313,7 +311,7 @@ def serve() -> None:
     threading.Thread(target=_receive, args=(connection, given), daemon=True).start()
     while True:
         fit = given.get()
-        fit.on_epoch = _Epochs(connection)
+        fit.on_epoch = rarely(lambda row: connection.send(("epoch", dict(row))), OFTEN)
         try:
             connection.send(("fitted", [as_numbers(*one) for one in fit()]))
         except Exception as error:

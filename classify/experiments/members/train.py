@@ -17,6 +17,7 @@ from ...data.splitting.findings import of_splits
 from ...data.splitting.schemes import Scheme, Split, splits
 from ...data.task import Task
 from ...data.vocabulary import left_out_note
+from ...evaluation.reports.markdown.markdown_tables import aligned
 from ...metrics.scored_clips import task_score
 from ...models.read_features import leave_out
 from ...options import named_values
@@ -194,13 +195,11 @@ def fold_table(record: Mapping[str, Any]) -> str:
     """
     folds, key = record["folds"], "ccc" if "test_ccc" in record else "uar"
     name = key.upper()
-    width = max(6, *(len(one["fold"]) for one in folds))
-    lines = [f"{'fold':<{width}}  test clips  dev {name}  test {name}"]
+    rows = [["fold", "test clips", f"dev {name}", f"test {name}"]]
     for one in folds:
         dev = "-" if one[f"dev_{key}"] is None else f"{one[f'dev_{key}']:.3f}"
-        test = f"{one[f'test_{key}']:.3f}"
-        lines.append(f"{one['fold']:<{width}}  {one['clips']['test']:>10}  {dev:>7}  {test:>8}")
-    return "\n".join(lines) + (
+        rows.append([one["fold"], str(one["clips"]["test"]), dev, f"{one[f'test_{key}']:.3f}"])
+    return "\n".join(aligned(rows, right=range(1, 4))) + (
         f"\nTest {name} {record[f'test_{key}']:.3f} on the {record['test_clips']} clips of "
         f"{len(folds)} folds together; each was predicted by the model of its fold."
     )

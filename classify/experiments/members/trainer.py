@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....cache.errors import InputError, listed
+from ....cache.errors import listed
 from ...metrics.intervals import student
 from ...metrics.scored_clips import task_score
 from ...models.fitting import train_at_once
 from ..recipes.entries import PROBE, MemberEntry
 from .shares import check_dev
-from .side_by_side import Fit, SideBySide
+from .side_by_side import Fit, SideBySide, rarely
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
@@ -218,11 +218,9 @@ class Trainer:
         for name in entry.on:
             layers = candidate["layers"][name]
             layers = list(layers) if isinstance(layers, tuple) else layers
-            try:
+            with entry.naming():
                 space = self.spaces[name]
                 features.append(space.features(layers=layers, combine=candidate["combine"]))
-            except InputError as error:
-                raise entry.error(str(error)) from None
         head = heads_for(self.task.kind)[0][entry.head](**candidate["settings"])
         how: Any = {"scale": entry.scale, "random_state": random_state, "votes": entry.votes}
         return Model(head, self.task, features, **how)
@@ -235,17 +233,28 @@ class Trainer:
         keep_interrupted: bool = False,
     ) -> Iterator[tuple[float, Model]]:
         """Yield score on dev and model of each candidate and seed; fitted lazily."""
-        lines = _EpochLines(self.entry.name, self.progress, self.on_epoch)
+        line = rarely(self._line, PAUSE, time.monotonic())
+
+        def on_epoch(row: Mapping[str, Any]) -> None:
+            self.on_epoch(row)
+            line(row)
+
         fits = []
         for _, same in groupby(wanted, key=itemgetter(0)):
             models = [self.new_model(*one) for one in same]
             groups = [models] if train_at_once(models) else [[one] for one in models]
-            fits += [Fit(group, train, *others, on_epoch=lines) for group in groups]
+            fits += [Fit(group, train, *others, on_epoch=on_epoch) for group in groups]
         alone = chain.from_iterable(fit() for fit in fits)
         for score, model in alone if self.pool is None else self.pool.fit_each(fits):
             if _interrupted(model) and not keep_interrupted:
                 raise KeyboardInterrupt
             yield score, model
+
+    def _line(self, row: Mapping[str, Any]) -> None:
+        """Print how a training goes."""
+        scores = [f"{key.replace('_', ' ')} {row[key]:.3f}" for key in SHOWN if key in row]
+        of = f"epoch {row['epoch']} of {row['max_epochs']}"
+        self.progress(f"{self.entry.name}: {of}: {', '.join(scores)}")
 
     def _candidates(self, train: Manifest) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """Return the candidates; ``layers: probe`` is the layer that a probe of train chooses.
@@ -274,29 +283,6 @@ class Trainer:
 
 def _interrupted(model: Any) -> bool:
     return getattr(model.head_, "stopped_", "") == "interrupted"
-
-
-@dataclass
-class _EpochLines:
-    """A line on how a training goes, every ten seconds."""
-
-    name: str
-    progress: Callable[[str], None]
-    on_epoch: Callable[[Mapping[str, Any]], None]
-    last: float = field(default_factory=time.monotonic)
-
-    def __deepcopy__(self, memo: object) -> _EpochLines:
-        return self  # a head is copied with its settings
-
-    def __call__(self, row: Mapping[str, Any]) -> None:
-        self.on_epoch(row)
-        if time.monotonic() - self.last < PAUSE:
-            return
-        self.last = time.monotonic()
-        scores = [f"{key.replace('_', ' ')} {row[key]:.3f}" for key in SHOWN if key in row]
-        self.progress(
-            f"{self.name}: epoch {row['epoch']} of {row['max_epochs']}: {', '.join(scores)}"
-        )
 
 
 def _words(candidate: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -> str:

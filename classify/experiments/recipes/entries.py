@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
+from ....cache.errors import AffektError
 from ....cache.identity.spec import Spec
 from .lines import SettingError
 
@@ -106,6 +108,14 @@ class MemberEntry:
     def error(self, message: str, *keys: str) -> SettingError:
         """Return an error in one of its keys, with the member's name before the message."""
         return SettingError(f"member {self.name!r}: {message}", "members", self.name, *keys)
+
+    @contextmanager
+    def naming(self, *keys: str, where: str = "") -> Iterator[None]:
+        """Turn an `AffektError` into an error in one of its keys, with `where` before its text."""
+        try:
+            yield
+        except AffektError as error:
+            raise self.error(f"{where}{error}", *keys) from None
 
     def candidates(self) -> Iterator[dict[str, Any]]:
         """Yield every combination of ``layers`` (by encoder), ``combine`` and ``settings``."""

@@ -18,8 +18,7 @@ def compare_options(at: Located) -> dict[str, Any]:
         `calibrate`, `calibrate_fused`, `crossed`, `subsets`, `all_pairs`, `by`, `n_resamples`,
         `level`, `learning_curve`, `audit_audio`.
     """
-    known = at.mapping("compare", OPTIONS)
-    return {name: OPTIONS[name](item, name) for name, item in known.items()}
+    return at.read("compare", OPTIONS)
 
 
 def _columns(item: Located, name: str) -> list[str]:
@@ -48,10 +47,10 @@ def transfer_options(at: Located) -> dict[str, str]:
     """Read the recipe's `transfer`: a column, or ``{by: COLUMN, member: NAME}``."""
     if isinstance(at.value, str):
         return {"by": at.text("transfer")}
-    keys = at.mapping("transfer", ["by", "member"])
-    if "by" not in keys:
+    found = at.read("transfer", {"by": Located.text, "member": Located.text}, " of transfer")
+    if "by" not in found:
         at.fail("transfer has no 'by'; expected a column, as transfer: {by: language}")
-    return {name: item.text(f"{name} of transfer") for name, item in keys.items()}
+    return found
 
 
 OPTIONS: dict[str, Callable[[Located, str], Any]] = {

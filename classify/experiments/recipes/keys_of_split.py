@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,13 @@ from ...data.located_yaml import Located, place
 from ...data.splitting.schemes import REPEATABLE, SCHEMES
 
 _SPLIT = {
-    "scheme": str,
-    "column": str,
-    "test_size": float,
-    "dev_size": float,
-    "n_splits": int,
-    "repeats": int,
-    "group": str,
-    "file": str,
-    "random_state": int,
-    "allow_speaker_overlap": bool,
-    "allow_duplicates": bool,
+    **dict.fromkeys(("scheme", "column", "group", "file"), Located.text),
+    **dict.fromkeys(("test_size", "dev_size"), partial(Located.number, least=0)),
+    **dict.fromkeys(
+        ("n_splits", "repeats", "random_state"), partial(Located.number, whole=True, least=0)
+    ),
+    **dict.fromkeys(("allow_speaker_overlap", "allow_duplicates"), Located.flag),
 }
-
-
 _ONLY_FOR = {
     "column": ("column",),
     "group": ("group-kfold",),
@@ -42,14 +36,7 @@ def split_options(at: Located, folder: Path) -> dict[str, Any]:
         An unknown key or scheme, a value of the wrong kind, repeats of what divides in one way, a
         scheme next to a file.
     """
-    for key, value in at.mapping("split", _SPLIT).items():
-        kind = _SPLIT[key]
-        if kind is str:
-            value.text(key)
-        elif kind is bool:
-            value.flag(key)
-        else:
-            value.number(key, whole=kind is int, least=0)
+    given = at.read("split", _SPLIT)
     if "file" in at:
         for key in at.value:
             if key not in _WITH_FILE:
@@ -57,8 +44,8 @@ def split_options(at: Located, folder: Path) -> dict[str, Any]:
                     f"split reads the parts from the file {at['file'].value!r}, so {key} has no "
                     "effect; remove one of the two"
                 )
-        return {**at.plain(), "file": str(place(at["file"], "file of split", folder))}
-    split = {"scheme": "auto", **at.plain()}
+        return {**given, "file": str(place(at["file"], "file of split", folder))}
+    split = {"scheme": "auto", **given}
     if split["scheme"] not in SCHEMES:
         at["scheme"].fail(
             f"unknown scheme {split['scheme']!r}; {expected_one_of(split['scheme'], SCHEMES)}"

@@ -57,6 +57,15 @@ def with_lines(top: Located) -> Iterator[None]:
 
 
 @contextmanager
+def in_setting(*keys: str | int) -> Iterator[None]:
+    """Turn an `InputError` into the error of a setting."""
+    try:
+        yield
+    except InputError as error:
+        raise SettingError(str(error), *keys) from None
+
+
+@contextmanager
 def with_note(top: Located, *keys: str | int) -> Iterator[None]:
     """Add to an error in a file which line of the recipe names the file."""
     try:

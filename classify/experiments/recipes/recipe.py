@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,14 @@ _TOP = (
     *("manifest", "root", "where", "task", "votes", "unlabelled", "cache", "encoders", "split"),
     *("members", "ensembles", "group", "compare", "transfer", "report"),
 )
-#: of an encoder, by what they hold; ``allow_extra`` is a list of texts
-_TEXTS = (
-    *("name", "space", "modality", "revision", "pooling", "dtype", "device", "long", "silence"),
-    *("damage", "prefix", "store_dtype"),
-)
-_SECONDS = ("max_seconds", "min_seconds")
-_COUNTS = ("dim", "longest", "max_length")
-_FLAGS = ("classifier", "special_tokens", "normalise")
-_ENCODER = (*_TEXTS, *_SECONDS, *_COUNTS, *_FLAGS, "allow_extra")
+_ENCODER = {
+    **dict.fromkeys(("name", "space", "modality", "revision", "pooling", "dtype"), Located.text),
+    **dict.fromkeys(("device", "long", "silence", "damage", "prefix", "store_dtype"), Located.text),
+    **dict.fromkeys(("max_seconds", "min_seconds"), partial(Located.number, least=0)),
+    **dict.fromkeys(("dim", "longest", "max_length"), partial(Located.number, whole=True, least=1)),
+    **dict.fromkeys(("classifier", "special_tokens", "normalise"), Located.flag),
+    "allow_extra": lambda at, what: [one.text(what) for one in at.many()] and at.plain(),
+}
 #: of a member; any other key is a setting of its head
 _MEMBER = ("head", "on", "layers", "combine", "scale", "seeds", "random_state", "refit", "votes")
 _NEEDED = ["manifest", "task", "members"]
@@ -229,16 +229,7 @@ def _encoders(at: Located) -> dict[str, EncoderEntry]:
                     f"encoder {name!r} is a space, whose embeddings are stored, so {key} has no "
                     "effect; leave it out"
                 )
-            if key in _SECONDS:
-                value.number(key, least=0)
-            elif key in _FLAGS:
-                value.flag(key)
-            elif key in _COUNTS:
-                value.number(key, whole=True, least=1)
-            else:
-                for one in value.many() if key == "allow_extra" else [value]:
-                    one.text(f"{key} of encoder {name!r}")
-        plain = entry.plain()
+        plain = entry.read(f"encoder {name!r}", _ENCODER, f" of encoder {name!r}")
         if "name" in options:
             plain["name"] = expanded(options["name"], f"name of encoder {name!r}")
         found[name] = EncoderEntry(name, plain, ("encoders", name))

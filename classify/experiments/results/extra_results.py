@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....cache.errors import InputError
 from ....cache.files.kept_results import kept
 from ...data.predictions import Predictions
 from ...data.splitting import leaks
@@ -20,7 +19,7 @@ from ...data.splitting.split import Split
 from ...evaluation.analyses.learning_curve import learning_curve
 from ...evaluation.analyses.transfer import transfer
 from ..members.trainer import Trainer
-from ..recipes.lines import SettingError
+from ..recipes.lines import in_setting
 from .run_keys import member_key
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ def run_transfer(
     needs_dev = len(list(entry.candidates())) > 1 or entry.head not in QUICK
     whole = Split(clips, clips.select([]), clips.select([]), "all clips")
     values = [str(value) for value in clips[by]]
-    try:
+    with in_setting("transfer"):
         found = kept(
             "transfer",
             [member_key(entry, ready, [whole]), by, values, _names(whole, recipe.group)],
@@ -153,8 +152,6 @@ def run_transfer(
                 groups=recipe.group,
             ),
         )
-    except InputError as error:
-        raise SettingError(str(error), "transfer") from None
     return {"member": name, **found}
 
 

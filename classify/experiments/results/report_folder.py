@@ -168,14 +168,8 @@ def _check_owner(report: ReportFolder, force: bool) -> None:
             f"report {folder} belongs to the recipe {os.path.normpath(folder / owner)}; name "
             "another report in this recipe, or take it over with --force"
         )
-    begun = (
-        owner is not None
-        or state is not None
-        or any(
-            any(folder.glob(pattern))
-            for pattern in ("members/*/*.json", "repeat-*/members/*/*.json")
-        )
-    )
+    patterns = ("members/*/*.json", "repeat-*/members/*/*.json")
+    begun = owner or state or any(any(folder.glob(pattern)) for pattern in patterns)
     foreign = [name for name in WRITTEN if os.path.lexists(folder / name)]
     if foreign and not begun:
         raise InputError(

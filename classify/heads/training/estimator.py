@@ -315,6 +315,8 @@ class TorchEstimator(Stored):
         if self.n_threads is not None:
             check_number("n_threads", self.n_threads, 1, _MOST_THREADS, whole=True)
         one_of(self.precision, PRECISIONS, "precision")
+        if not hasattr(self, "widths"):  # a fusion head takes a pair
+            check_number("n_layers", self.n_layers, 1, whole=True)
         check_number("n_members", self.n_members, 1, 1000, whole=True)
 
     def _learnt(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -1,42 +1,16 @@
-"""What a system needs from its models, and its answers: predictions and failures."""
+"""The answers of a system: predictions and failures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
+from ....cache.errors import InputError
 from ...data.predictions import Predictions
+from .modalities_seen import refuse_failed
 
-if TYPE_CHECKING:
-    from ...data.task import Task
-    from ..needs import Needs
-    from ..scalers.scaling import Scaling
-
-
-class Trained(Protocol):
-    """What a system needs from a `Model`."""
-
-    @property
-    def needs(self) -> list[Needs]: ...  # noqa: D102
-    @property
-    def canaries(self) -> list[np.ndarray | None]: ...  # noqa: D102
-    @property
-    def encoder_folders(self) -> dict[str, Path]: ...  # noqa: D102
-    @property
-    def task(self) -> Task: ...  # noqa: D102
-    @property
-    def head_(self) -> Any: ...  # noqa: D102
-    @property
-    def scaling(self) -> Scaling: ...  # noqa: D102
-    @property
-    def predict(self) -> Callable[..., Predictions]: ...  # noqa: D102
-    @property
-    def predict_features(self) -> Callable[..., Predictions]: ...  # noqa: D102
-
+log = logging.getLogger(__name__)
 
 UNLIKE = "unlike_training"  # the remark on clips far from all that a model was trained on
 
@@ -79,6 +53,16 @@ class Answer:
         for name in self.flags.get(UNLIKE, ()):
             also = f"{found[name]}; " if name in found else ""
             found[name] = f"{also}unlike every clip of training: do not trust the answer"
+        return found
+
+    def complete(self) -> Predictions:
+        """Return the predictions, and log the remarks; a clip that failed is an error."""
+        found = self.predictions
+        refuse_failed(self.reasons, len(self.reasons) + (0 if found is None else len(found)))
+        if found is None:
+            raise InputError("nothing to predict: the manifest has no clip")
+        for name, remark in self.remarks.items():
+            log.warning("%s: %s", name, remark)
         return found
 
 

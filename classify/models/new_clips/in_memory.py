@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,30 +28,9 @@ Decode = Callable[..., list[Signal | Unusable]]
 CLIPS, SECONDS = 64, 60.0
 
 
-@dataclass(frozen=True)
-class Embedded:
-    """What one encoder gave for the clips of a call.
-
-    Attributes
-    ----------
-    values : dict of str to ndarray
-        Id -> ``(layers, dim)`` float32, rounded to the type in which the spec stores.
-    flags : dict of str to list of str
-        Remarks (``silent``, ``clipped`` ...) -> ids.
-    """
-
-    values: dict[str, np.ndarray] = field(default_factory=dict)
-    failed: dict[str, Reason] = field(default_factory=dict)
-    flags: dict[str, list[str]] = field(default_factory=dict)
-
-    def side(self, kind: str) -> Side:
-        """Return the failures and remarks, for one side of a model."""
-        return Side(kind, dict(self.failed), self.flags)
-
-
 def embed(
     clips: Sequence[RawClip], opened: OpenEncoder, spec: Spec, decode: Decode | None = None
-) -> Embedded:
+) -> Side:
     """Embed clips with an open encoder; one that cannot be embedded fails alone.
 
     Parameters
@@ -62,7 +40,7 @@ def embed(
     decode : callable, optional
         A `Decoder`, which decodes in a process of its own; in this one by default.
     """
-    found = Embedded()
+    found = Side(spec.modality)
     backend = opened.encoder.backend
     most = backend.batch_clips or CLIPS
     seconds = backend.batch_seconds or SECONDS
@@ -88,7 +66,7 @@ def embed(
 def side_by_side(
     ids: Sequence[str],
     needs: Sequence[Needs],
-    embedded: Mapping[str, Embedded],
+    embedded: Mapping[str, Side],
     *,
     gaps: bool = False,
 ) -> np.ndarray:
@@ -98,7 +76,7 @@ def side_by_side(
     ----------
     ids : sequence of str
         Clips that have every side, or with `gaps` at least one.
-    embedded : mapping of str to Embedded
+    embedded : mapping of str to Side
         By spec key.
     gaps : bool
         Fill a missing side with NaN.

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from ....cache.errors import InputError, listed
 from ..read_features import accepts_missing_side
 
 if TYPE_CHECKING:
-    from .answer import Trained
+    from ...data.predictions import Predictions
+    from ...data.task import Task
+    from ..needs import Needs
+    from ..scalers.scaling import Scaling
 
 #: why a clip cannot be predicted: a reason code, and what was found (may be empty)
 Reason = tuple[str, str]
+
+
+class Trained(Protocol):
+    """What a system needs from a `Model`."""
+
+    needs: list[Needs]
+    canaries: list[np.ndarray | None]
+    encoder_folders: dict[str, Path]
+    task: Task
+    head_: Any
+    scaling: Scaling
+    predict: Callable[..., Predictions]
+    predict_features: Callable[..., Predictions]
 
 
 @dataclass(frozen=True)
@@ -28,11 +47,15 @@ class Side:
         Clips that cannot be embedded; the codes ``no audio`` and ``no text`` among the reasons.
     flags : dict of str to list of str
         Remarks (``silent``, ``clipped`` ...) -> ids, of the clips that were embedded just now.
+    values : dict of str to ndarray
+        Id -> ``(layers, dim)`` float32, rounded to the type in which the spec stores; only of clips
+        that are embedded in memory.
     """
 
     kind: str
     failed: dict[str, Reason] = field(default_factory=dict)
     flags: dict[str, list[str]] = field(default_factory=dict)
+    values: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def unusable(model: Trained, sides: Sequence[Side]) -> dict[str, Reason]:
@@ -70,13 +93,11 @@ def reason_text(reason: Reason) -> str:
     ('empty (0 bytes)', 'no text')
     """
     code, found = reason
-    if code == "too_long":  # the advice is for `Encoder`; that of a model has a fixed limit
-        found = found.partition(": ")[0]
     return f"{code} ({found})" if found else code
 
 
-def refuse_failed(failed: Mapping[str, Reason], among: int) -> None:
-    """Raise an `InputError` that names the clips, if there are any."""
-    if failed:
-        reasons = listed([f"{name}: {reason_text(reason)}" for name, reason in failed.items()])
-        raise InputError(f"{len(failed)} of {among} clips cannot be embedded: {reasons}")
+def refuse_failed(reasons: Mapping[str, str], among: int) -> None:
+    """Raise an `InputError` that names the clips and why, if there are any."""
+    if reasons:
+        named = listed([f"{name}: {reason}" for name, reason in reasons.items()])
+        raise InputError(f"{len(reasons)} of {among} clips cannot be embedded: {named}")

@@ -7,6 +7,7 @@ spec, field by field, and, before its first row, the same canary as when the mod
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,8 +25,7 @@ from ....extract.errors import Unusable
 from ....extract.inputs.audio_files import read_file
 from ....extract.inputs.isolated_decoder import Decoder
 from ..folders.restore import looks_like_an_id
-from ..needs import Needs
-from .modalities_seen import Reason, Side, refuse_failed
+from .modalities_seen import Reason, Side, Trained, reason_text, refuse_failed
 from .named_inputs import name_clips
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,8 @@ def raw_clips(
     named = name_clips(inputs, text=text, root=root)
     for note in named.notes:
         log.warning("%s", note)
-    refuse_failed(named.failed, len(named.clips) + len(named.failed))
+    reasons = {name: reason_text(reason) for name, reason in named.failed.items()}
+    refuse_failed(reasons, len(named.clips) + len(reasons))
     return named.clips
 
 
@@ -99,7 +100,8 @@ def open_encoder(
     if found != wanted:
         raise SpecError(
             f"{name} is not the encoder that the model was trained on; the model here, "
-            f"{name} there:\n{wanted.explain(found)}"
+            f"{name} there:\n{wanted.explain(found)}",
+            len(wanted.diff(found)),
         )
     encoder.spec = spec.with_store_dtype("float32")  # its rows belong into the model's space
     encoder.arguments = None  # another process would open the folder by its own name
@@ -107,13 +109,11 @@ def open_encoder(
 
 
 def embed_needs(
-    needs: Sequence[Needs],
+    model: Trained,
     clips: Manifest,
     cache: Cache,
     *,
-    canaries: Sequence[Any] = (),
     encoders: Sequence[str | os.PathLike[str]] = (),
-    noted: Mapping[str, Path] | None = None,
     device: str = "auto",
     damage: str | None = None,
     progress: bool | None = False,
@@ -122,12 +122,8 @@ def embed_needs(
 
     Parameters
     ----------
-    canaries : sequence of ndarray or None
-        One for each of `needs`: what the encoder answered when the model was trained.
     encoders : sequence of path
         Folders of encoders, tried for specs that came from folders.
-    noted : mapping of str to Path, optional
-        Spec key -> the folder that the model was trained with.
     damage : str, optional
         ``"accept"`` also embeds audio with more than a little missing; in the model's own
         space, so only into a cache that is not kept.
@@ -137,7 +133,7 @@ def embed_needs(
     Returns
     -------
     list of Side
-        One for each of `needs`.
+        One for each of its needs.
 
     Raises
     ------
@@ -147,7 +143,7 @@ def embed_needs(
     from ....extract.running.embedding import run_extraction
 
     sides = []
-    for position, need in enumerate(needs):
+    for need, canary in zip(model.needs, model.canaries, strict=True):
         kind = need.spec.modality
         column = "path" if kind == "audio" else "text"
         lacking = [i for i, value in zip(clips.ids, clips[column], strict=True) if not value]
@@ -157,13 +153,13 @@ def embed_needs(
         if space is not None and not set(space.missing(clips)) - set(lacking):
             continue
         cache.check_writable()  # before an encoder is opened
-        where = (noted or {}).get(need.spec.key)
+        where = model.encoder_folders.get(need.spec.key)
         encoder = find_encoder(need.spec, encoders, device, noted=where)
         if damage is not None and kind == "audio":
             encoder.damage, encoder.arguments = damage, None
         space = cache.create(need.spec)
-        if position < len(canaries) and canaries[position] is not None and space.canary() is None:
-            space.set_canary(canaries[position])
+        if canary is not None and space.canary() is None:
+            space.set_canary(canary)
         done = run_extraction(
             clips, cache, encoder, store_dtype=need.spec.store_dtype, progress=progress
         )
@@ -210,7 +206,7 @@ def check_places(
             except InputError as error:
                 errors.append(error)
         else:
-            nearest = min(errors, key=lambda error: len(str(error)))  # fewest fields differ
+            nearest = min(errors, key=lambda error: getattr(error, "count", math.inf))
             notes.append(f"--encoder {place} is not used: {nearest}")
     return notes
 

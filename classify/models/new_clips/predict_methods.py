@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Never, Self
 
 from ....cache.errors import InputError
 from ....cache.manifest import Manifest
-from .modalities_seen import refuse_failed
 
 if TYPE_CHECKING:
     from ....cache.cache import Cache
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
     from .caller_inputs import Given
     from .open_encoders import OpenEncoders
     from .system import System
-
-log = logging.getLogger(__name__)
 
 KNOWN = "clips, cache, text, texts, sampling_rate, root, encoders, device"
 
@@ -108,7 +104,7 @@ class Predicts:
             stored = self._predict_stored(clips, cache)
             if stored is not None:
                 return stored
-        answer = self.answer(
+        return self.answer(
             clips,
             cache,
             text=text,
@@ -118,15 +114,7 @@ class Predicts:
             encoders=encoders,
             device=device,
             **unknown,
-        )
-        found = 0 if answer.predictions is None else len(answer.predictions)
-        reasons = {name: (reason, "") for name, reason in answer.reasons.items()}
-        refuse_failed(reasons, len(reasons) + found)
-        if answer.predictions is None:
-            raise InputError("nothing to predict: the manifest has no clip")
-        for name, remark in answer.remarks.items():
-            log.warning("%s: %s", name, remark)
-        return answer.predictions
+        ).complete()
 
     def answer(
         self,

@@ -5,7 +5,6 @@ Both answer for clips in a cache and for raw audio and text, through the same fe
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections import Counter
@@ -21,16 +20,15 @@ from ....cache.errors import InputError, listed
 from ....cache.manifest import Manifest
 from ...data.predictions import Predictions
 from ..read_features import accepts_missing_side
-from .answer import UNLIKE, Answer, Trained, joined
-from .modalities_seen import Reason, Side, one_sided, reason_text, unusable
+from .answer import UNLIKE, Answer, joined
+from .modalities_seen import Reason, Side, Trained, one_sided, reason_text, unusable
 
 if TYPE_CHECKING:
     from ....cache.identity.spec import Spec
-    from .in_memory import Decode, Embedded
+    from ...data.task import Task
+    from .in_memory import Decode
     from .new_clip import RawClip
     from .open_encoders import OpenEncoders
-
-log = logging.getLogger(__name__)
 
 CHUNK = 512  # clips whose embeddings are in memory at a time
 
@@ -44,9 +42,7 @@ def _no_encoders() -> OpenEncoders:
 class Combines(Protocol):
     """A fitted ensemble, as `affekt.classify.ensembles.saved.Replay` is."""
 
-    def combine(self, members: Mapping[str, Predictions]) -> Predictions:
-        """Return the predictions of the ensemble."""
-        ...
+    combine: Callable[[Mapping[str, Predictions]], Predictions]
 
 
 def mean_of(found: Sequence[Predictions]) -> Predictions:
@@ -85,9 +81,14 @@ class System:
     _heads: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
+    def task(self) -> Task:
+        """The task of its models."""
+        return next(iter(self.models.values())).task
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Labels in task order."""
-        return next(iter(self.models.values())).task.labels
+        return self.task.labels
 
     def specs(self) -> list[Spec]:
         """Return the specs of the encoders that it needs."""
@@ -96,11 +97,7 @@ class System:
     @property
     def is_numeric(self) -> bool:
         """Whether it predicts numbers on scales, and no labels."""
-        return next(iter(self.models.values())).task.kind != "labels"
-
-    def nothing(self) -> Predictions:
-        """Return the predictions of no clip."""
-        return next(iter(self.models.values())).task.nothing()
+        return self.task.kind != "labels"
 
     def predict(
         self,
@@ -130,19 +127,11 @@ class System:
 
         if not len(clips):
             return Answer(None, {})
+        options: Any = {
+            "encoders": encoders, "device": device, "damage": damage, "progress": progress
+        }  # fmt: skip
         found = {
-            name: embed_needs(
-                model.needs,
-                clips,
-                cache,
-                canaries=model.canaries,
-                encoders=encoders,
-                noted=model.encoder_folders,
-                device=device,
-                damage=damage,
-                progress=progress,
-            )
-            for name, model in self.models.items()
+            name: embed_needs(model, clips, cache, **options) for name, model in self.models.items()
         }
 
         def ask(model: Trained, ids: list[str]) -> Predictions:
@@ -203,10 +192,9 @@ class System:
     ) -> Answer:
         from .in_memory import embed, side_by_side
 
-        embedded: dict[str, Embedded] = {}
+        embedded: dict[str, Side] = {}
         for model in self.models.values():
-            for position, need in enumerate(model.needs):
-                canary = model.canaries[position] if position < len(model.canaries) else None
+            for need, canary in zip(model.needs, model.canaries, strict=True):
                 encoder = self.opened.get(
                     need.spec,
                     canary,
@@ -217,7 +205,7 @@ class System:
                 if need.spec.key not in embedded:
                     embedded[need.spec.key] = embed(clips, encoder, need.spec, decode)
         found = {
-            name: [embedded[need.spec.key].side(need.spec.modality) for need in model.needs]
+            name: [embedded[need.spec.key] for need in model.needs]
             for name, model in self.models.items()
         }
 
@@ -324,13 +312,8 @@ class System:
         one = single and not is_table(named) and not any(Path(place).is_dir() for place in named)
         clips = raw_clips(named, text=text)
         answer = self.answer(to_raw(clips), encoders=encoders, device=device)
-        if answer.failed or answer.predictions is None:
-            reasons = listed([f"{name}: {reason}" for name, reason in answer.reasons.items()])
-            raise InputError(f"{len(answer.failed)} of {len(clips)} cannot be embedded: {reasons}")
-        for name, remark in answer.remarks.items():
-            log.warning("%s: %s", name, remark)
         ranked = []
-        for _, _, proba in answer.predictions:
+        for _, _, proba in answer.complete():
             if self.is_numeric:
                 pairs = zip(self.labels, proba.tolist(), strict=True)
                 ranked.append([{"label": name, "value": value} for name, value in pairs])

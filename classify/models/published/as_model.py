@@ -122,7 +122,26 @@ def task_of(labels: Sequence[str], name: str) -> Task:
     return Task.from_labels(labels, name=name)
 
 
-def in_class_order(labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels as a head keeps them, sorted, and where each was."""
-    order = np.argsort(np.array(labels))
-    return np.array([labels[i] for i in order]), order
+def head_of(
+    kind: type[Head],
+    params: Mapping[str, Any],
+    arrays: dict[str, np.ndarray],
+    labels: Sequence[str],
+    last: str,
+    width: int,
+) -> Any:
+    """Return a head with these weights; its `last` layer has a row for each of the labels."""
+    from ...heads.state import pack_labels
+
+    order = np.argsort(np.array(labels))  # a head keeps its classes sorted
+    for part in (f"{last}.weight", f"{last}.bias"):
+        arrays[part] = arrays[part][order]
+    meta = {
+        "head": kind.name,
+        "format": 1,
+        "params": params,
+        "targets": pack_labels(np.array(labels)[order]),
+        "n_features_in": width,
+        "learnt": {"members": 1},
+    }
+    return kind.from_state(meta, arrays)

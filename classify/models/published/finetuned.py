@@ -21,8 +21,7 @@ from ....cache.errors import InputError, in_shell, one_of
 from ....cache.files.reading import flag
 from ....extract.encoder import Encoder
 from ...heads import MLPHead
-from ...heads.state import pack_labels
-from .as_model import Part, Published, assembled, default_part, in_class_order, task_of
+from .as_model import Part, Published, assembled, default_part, head_of, task_of
 from .tensors import account_for, read_config, tensor_files, tensor_shapes
 from .umuteam_modes import (
     BERTS,
@@ -257,19 +256,10 @@ def _over_layers(first: Affine, weights: np.ndarray, dim: int) -> Affine:
 
 
 def _mlp(layers: Sequence[Affine], labels: Sequence[str], activation: str) -> MLPHead:
-    classes, order = in_class_order(labels)
-    layers = [*layers[:-1], Affine(layers[-1].weight[order], layers[-1].bias[order])]
+    names = [f"layers.{1 + 3 * number}" for number in range(len(layers))]  # with dropout between
     arrays = {}
-    for number, layer in enumerate(layers):  # dropout, then linear, activation, dropout ...
-        arrays[f"layers.{1 + 3 * number}.weight"] = layer.weight.astype(np.float32)
-        arrays[f"layers.{1 + 3 * number}.bias"] = layer.bias.astype(np.float32)
+    for name, layer in zip(names, layers, strict=True):
+        arrays[f"{name}.weight"] = layer.weight.astype(np.float32)
+        arrays[f"{name}.bias"] = layer.bias.astype(np.float32)
     params = {"hidden": [len(layer.bias) for layer in layers[:-1]], "activation": activation}
-    meta = {
-        "head": "mlp",
-        "format": 1,
-        "params": params,
-        "targets": pack_labels(classes),
-        "n_features_in": layers[0].weight.shape[1],
-        "learnt": {"members": 1},
-    }
-    return MLPHead.from_state(meta, arrays)
+    return head_of(MLPHead, params, arrays, labels, names[-1], layers[0].weight.shape[1])

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ....cache.errors import DamagedError, InputError
+from ....cache.errors import DamagedError, InputError, listed
 from ....cache.files.reading import read_object
 from ....extract.hub import SAFE_FILES, Place, locate
 
@@ -100,7 +100,7 @@ def account_for(found: Mapping[str, Shape], expected: Mapping[str, Shape], where
             if name in found and tuple(found[name]) != tuple(shape)
         ],
     }
-    wrong = [f"{what}: {_some(names)}" for what, names in parts.items() if names]
+    wrong = [f"{what}: {listed(names, 8)}" for what, names in parts.items() if names]
     if wrong:
         raise InputError(f"{where}: {'; '.join(wrong)}. Only a complete checkpoint is loaded")
 
@@ -116,8 +116,3 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder} holds no config.json")
     return read_object(folder / "config.json", lenient=True)
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:8])
-    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown

@@ -10,7 +10,8 @@ Audio is 16 kHz mono and cut after 160 s (16,000 filterbank frames), as the tool
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,7 @@ def load_umuteam(
     place = with_weights(str(model), revision)
     if mode == "text":
         classifier = _text_backend(place.folder, device, classifier=True)
-        return Umuteam(mode, classifier.labels or (), place.name, text_model=classifier)
+        return Umuteam(mode, tuple(classifier.labels or ()), place.name, text_model=classifier)
     from .umuteam_net import load_speech
 
     net, extractor, maps = load_speech(place.folder, mode, LABELS[language])
@@ -105,6 +106,7 @@ def load_umuteam(
     )
 
 
+@dataclass(eq=False)
 class Umuteam:
     """A loaded model; made by `load_umuteam`.
 
@@ -116,22 +118,17 @@ class Umuteam:
         Folder, or Hub id and commit.
     """
 
-    def __init__(
-        self,
-        mode: str,
-        labels: Sequence[str],
-        name: str,
-        *,
-        text_model: Backend | None = None,
-        net: Any = None,
-        extractor: Any = None,
-        maps: tuple[Affine, Affine] | None = None,
-    ) -> None:
-        self.mode, self.labels, self.name = mode, tuple(labels), name
-        self._text_model, self._net, self._extractor = text_model, net, extractor
-        self._maps = maps
-        if text_model is not None:
-            text_model.load()
+    mode: str
+    labels: tuple[str, ...]
+    name: str
+    text_model: Backend | None = field(default=None, repr=False)
+    net: Any = field(default=None, repr=False)
+    extractor: Any = field(default=None, repr=False)
+    maps: tuple[Affine, Affine] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.text_model is not None:
+            self.text_model.load()
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -163,15 +160,15 @@ class Umuteam:
         if "audio" in self.needs and samples is None:
             raise InputError(f"mode {self.mode!r} needs audio, which was not given")
         words = self._text(text) if "text" in self.needs else np.empty(0)
-        if self._maps is None:
+        if self.maps is None:
             return words / words.sum()
         import torch
         from scipy.special import softmax
 
         inputs = self._features(np.asarray(samples, dtype=np.float32))
         with torch.inference_mode():
-            vectors = self._net(**{key: one.to(self._net.device) for key, one in inputs.items()})
-        first, last = self._maps
+            vectors = self.net(**{key: one.to(self.net.device) for key, one in inputs.items()})
+        first, last = self.maps
         features = np.concatenate([vectors[0].double().cpu().numpy(), words])
         proba = softmax(last(np.tanh(first(features))))
         if not np.isfinite(proba).all():
@@ -237,9 +234,9 @@ class Umuteam:
 
     def _text(self, text: str | None) -> np.ndarray:
         """Return the [CLS] vector, or in mode text the probabilities, ``(dim,)``."""
-        if text is None or self._text_model is None:
+        if text is None or self.text_model is None:
             raise InputError(f"mode {self.mode!r} needs a text, which was not given")
-        (answer,) = self._text_model.embed([text])
+        (answer,) = self.text_model.embed([text])
         if isinstance(answer, Unusable):
             raise answer
         return np.asarray(answer.values[-1], dtype=np.float64)
@@ -247,7 +244,7 @@ class Umuteam:
     def _features(self, samples: np.ndarray) -> Mapping[str, Any]:
         if samples.ndim != 1 or len(samples) < SHORTEST:
             raise Unusable("too_short", f"{samples.shape} samples; expected at least {SHORTEST}")
-        made = self._extractor(
+        made = self.extractor(
             samples,
             sampling_rate=SAMPLING_RATE,
             max_length=LONGEST,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from ....cache.errors import AffektError, InputError, in_shell
 from ....cache.files.reading import read_object
 from ....extract.encoder import Encoder
 from ..scalers.plain_scaler import Scaler, read_scaler
-from .as_model import Part, Published, assembled, default_part, in_class_order, task_of
+from .as_model import Part, Published, assembled, default_part, head_of, task_of
 from .tensors import tensor_shapes
 from .vocametrix_layout import Layout, layer_shapes, read_layout
 
@@ -57,6 +58,7 @@ WORDS = {
 UNSEEN = {"nhead": "--nhead 8", "activation": "--activation relu", "norm_first": "--norm-last"}
 
 
+@dataclass(eq=False)
 class Valence:
     """A loaded valence head; made by `load_vocametrix`.
 
@@ -74,20 +76,14 @@ class Valence:
         Folder, or Hub id and commit.
     """
 
-    def __init__(
-        self,
-        head: PatchTransformerHead,
-        layout: Layout,
-        settings: Mapping[str, Any],
-        labels: Sequence[str],
-        width: int,
-        scaler: Scaler | None,
-        name: str = "valence",
-    ) -> None:
-        self.name = name
-        self._models: dict[str, Published] = {}  # by encoder
-        self._head, self.layout, self.settings = head, layout, dict(settings)
-        self.labels, self.width, self.scaler = tuple(labels), width, scaler
+    head: PatchTransformerHead = field(repr=False)
+    layout: Layout
+    settings: dict[str, Any]
+    labels: tuple[str, ...]
+    width: int
+    scaler: Scaler | None
+    name: str = "valence"
+    _models: dict[str, Published] = field(default_factory=dict)  # by encoder
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return probabilities ``(clips, labels)`` of unscaled embeddings ``(clips, width)``.
@@ -104,10 +100,10 @@ class Valence:
             raise InputError("features hold NaN or infinity; a prediction would mean nothing")
         if not len(X):
             return np.empty((0, len(self.labels)))
-        proba = self._head.predict_proba(self.scaler.transform(X) if self.scaler else X)
+        proba = self.head.predict_proba(self.scaler.transform(X) if self.scaler else X)
         if not np.isfinite(proba).all():
             raise AffektError("the valence head returns NaN; its weights are damaged")
-        return proba[:, np.searchsorted(self._head.classes_, self.labels)]
+        return proba[:, np.searchsorted(self.head.classes_, self.labels)]
 
     def predict(
         self,
@@ -177,7 +173,7 @@ class Valence:
 
     def as_head(self) -> PatchTransformerHead:
         """Return the network, a `PatchTransformerHead` for scaled input."""
-        return self._head
+        return self.head
 
 
 def load_vocametrix(
@@ -250,7 +246,7 @@ def load_vocametrix(
             f"them once: affekt import-model {in_shell(place.name)} --labels A,B -o MODEL (labels=)"
         )
     head = _head(path, layout, settings, names, width)
-    return Valence(head, layout, settings, names, width, found, place.name)
+    return Valence(head, layout, settings, tuple(names), width, found, place.name)
 
 
 def _head(
@@ -260,7 +256,6 @@ def _head(
     from safetensors.torch import load_file
 
     from ...heads import PatchTransformerHead
-    from ...heads.state import pack_labels
 
     stored = {name: value.float().numpy() for name, value in load_file(path).items()}
     norms = [norm for norm in ("final_norm", "head_norm") if norm in layout.names]
@@ -280,9 +275,6 @@ def _head(
         positions = np.pad(positions, ((0, 0), (1, 0), (0, 0)))
     arrays["position_embedding"] = positions
     arrays["cls_token"] = stored[layout.names["cls"]].reshape(1, 1, -1)
-    classes, order = in_class_order(labels)
-    for kind in ("weight", "bias"):
-        arrays[f"classifier.3.{kind}"] = arrays[f"classifier.3.{kind}"][order]
     params = {
         "patch_size": layout.patch_size,
         "d_model": layout.d_model,
@@ -295,15 +287,7 @@ def _head(
         "cls_norms": len(norms),
         "head_activation": settings["head_activation"],
     }
-    meta = {
-        "head": "patch",
-        "format": 1,
-        "params": params,
-        "targets": pack_labels(classes),
-        "n_features_in": width,
-        "learnt": {"members": 1},
-    }
-    return PatchTransformerHead.from_state(meta, arrays)
+    return head_of(PatchTransformerHead, params, arrays, labels, "classifier.3", width)
 
 
 def _files(folder: Path, scaler: str | os.PathLike[str] | bool) -> tuple[Path, Path | None]:

@@ -67,6 +67,7 @@ class Scaling:
 
     def __init__(self, scale: bool | str = True) -> None:
         self.scale = check_scale(scale)
+        self.is_quiet = False  # of several models of one member, one warns for all
         self.mean: np.ndarray | None = None
         self.deviation: np.ndarray | None = None
         self.within: GroupScaler | SpeakerScaler | None = None
@@ -209,18 +210,15 @@ class Scaling:
         column = str(self.scale)
         names = np.asarray(clips[column] if column in clips else [""] * len(clips))
         blank = [clip for clip, name in zip(clips.ids, names, strict=True) if not name]
-        if blank and self.scale == "speaker":
-            log.warning(
-                "%d of %d clips name no speaker; they are scaled as those of an average speaker",
-                len(blank),
-                len(clips),
-            )
-        elif blank:
+        if blank and self.scale != "speaker":
             raise InputError(
                 f"features are scaled within each {self.scale}, and {len(blank)} clips name none "
                 f"({', '.join(map(repr, blank[:3]))}): a single file cannot be scaled by its "
                 f"{self.scale}. Use a manifest with the column {self.scale}"
             )
+        if blank and not self.is_quiet:
+            said = "%d of %d clips name no speaker; they are scaled as those of an average speaker"
+            log.warning(said, len(blank), len(clips))
         return names.astype(str)
 
 

@@ -64,8 +64,7 @@ def describe(system: System, limits: Mapping[str, float]) -> dict[str, Any]:
         name: sorted({need.spec.modality for need in model.needs})
         for name, model in zip(_members(system), system.models.values(), strict=True)
     }
-    task = next(iter(system.models.values())).task
-    scales = task.record().get("dimensions", {})
+    scales = system.task.record().get("dimensions", {})
     return {
         "system": name_of(system),
         "labels": list(system.labels),
@@ -140,7 +139,7 @@ def result(
         reason = reasons.get(first, "nothing was predicted")
         if code == "too_long" and recording is None:
             reason += "; /predict?window=SECONDS answers with a timeline"
-        raise Refused(422, code, reason)
+        raise Refused(code, reason, 422)
     if not asked["details"]:
         return rows
     flags: dict[str, list[str]] = {}

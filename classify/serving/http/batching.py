@@ -10,8 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -19,12 +18,6 @@ Result = TypeVar("Result")
 
 class Full(Exception):
     """The queue is full; try again later."""
-
-
-@dataclass(slots=True)
-class _Waiting(Generic[Task, Result]):
-    task: Task
-    answered: asyncio.Future[Result]
 
 
 class Batcher(Generic[Task, Result]):
@@ -61,7 +54,7 @@ class Batcher(Generic[Task, Result]):
     ) -> None:
         self.answer, self.most, self.wait, self.places = answer, most, wait, places
         self.taken = 0
-        self._queue: asyncio.Queue[_Waiting[Task, Result]] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[Task, asyncio.Future[Result]]] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="affekt-answers")
         self._worker: asyncio.Task[None] | None = None
 
@@ -90,28 +83,27 @@ class Batcher(Generic[Task, Result]):
     async def submit(self, task: Task) -> Result:
         """Return the result of a task, or raise its exception; a task given up is not started."""
         answered = asyncio.get_running_loop().create_future()
-        self._queue.put_nowait(_Waiting(task, answered))
+        self._queue.put_nowait((task, answered))
         return await answered
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            batch = [one for one in await self._collect() if not one.answered.done()]
+            batch = [(task, one) for task, one in await self._collect() if not one.done()]
             if not batch:
                 continue
-            tasks = [one.task for one in batch]
+            tasks, waiting = zip(*batch, strict=True)
+            settle: Any = asyncio.Future.set_result
+            results: Sequence[Any]
             try:
-                results = await loop.run_in_executor(self._thread, self.answer, tasks)
+                results = await loop.run_in_executor(self._thread, self.answer, list(tasks))
             except Exception as error:  # every task of this batch gets it
-                for one in batch:
-                    if not one.answered.done():
-                        one.answered.set_exception(error)
-                continue
-            for one, result in zip(batch, results, strict=True):
-                if not one.answered.done():  # not given up meanwhile
-                    one.answered.set_result(result)
+                settle, results = asyncio.Future.set_exception, [error] * len(batch)
+            for one, result in zip(waiting, results, strict=True):
+                if not one.done():  # not given up meanwhile
+                    settle(one, result)
 
-    async def _collect(self) -> list[_Waiting[Task, Result]]:
+    async def _collect(self) -> list[tuple[Task, asyncio.Future[Result]]]:
         batch = [await self._queue.get()]
         if self.most > 1:
             with contextlib.suppress(TimeoutError):

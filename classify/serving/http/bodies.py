@@ -32,15 +32,15 @@ class Refused(Exception):
 
     Parameters
     ----------
-    status : int
-        Of HTTP, 4xx or 503.
     code : str
         One word for programs.
     reason : str
         What was given, what was expected.
+    status : int
+        Of HTTP, 4xx or 503.
     """
 
-    def __init__(self, status: int, code: str, reason: str) -> None:
+    def __init__(self, code: str, reason: str, status: int = 400) -> None:
         super().__init__(reason)
         self.status, self.code, self.reason = status, code, reason
 
@@ -81,18 +81,18 @@ async def read_body(headers: Mapping[str, str], body: AsyncIterator[bytes], limi
     multipart = media == "multipart/form-data"
     if not (multipart or media == "application/json" or media.startswith(SOUND)):
         raise Refused(
-            415,
             "content_type",
             f"the content type is {media[:80]!r}; expected audio/* with the bytes of a file, "
             "multipart/form-data with audio and text, or application/json with a text",
+            415,
         )
     if headers.get("content-encoding", "identity").lower() != "identity":
-        raise Refused(415, "content_encoding", "the body is compressed; send it as it is")
+        raise Refused("content_encoding", "the body is compressed; send it as it is", 415)
     if media == "application/json":
         limit = min(limit, LARGEST_JSON)
     data = await _bounded(headers.get("content-length"), body, limit)
     if not data:
-        raise Refused(400, "empty", "the body is empty; expected audio, a text, or both")
+        raise Refused("empty", "the body is empty; expected audio, a text, or both")
     if multipart:
         return _of_fields(_parts(data, options.get(b"boundary", b"")))
     if media == "application/json":
@@ -120,7 +120,7 @@ async def _bounded(claimed: str | None, body: AsyncIterator[bytes], limit: int) 
 
 def _check_size(size: int, limit: int) -> None:
     if size > limit:
-        raise Refused(413, "too_large", f"the body is over {limit} bytes, the limit here")
+        raise Refused("too_large", f"the body is over {limit} bytes, the limit here", 413)
 
 
 def _object(data: bytearray) -> dict[str, Any]:
@@ -128,12 +128,12 @@ def _object(data: bytearray) -> dict[str, Any]:
     try:
         found = parse_json(data)
     except UnicodeDecodeError:
-        raise Refused(400, "bad_json", "the body is not UTF-8") from None
+        raise Refused("bad_json", "the body is not UTF-8") from None
     except ValueError as error:
-        raise Refused(400, "bad_json", f"the body is not JSON: {str(error)[:200]}") from None
+        raise Refused("bad_json", f"the body is not JSON: {str(error)[:200]}") from None
     if not isinstance(found, dict):
         raise Refused(
-            400, "bad_json", f'the JSON is {_type(found)}; expected an object as {{"text": "..."}}'
+            "bad_json", f'the JSON is {_type(found)}; expected an object as {{"text": "..."}}'
         )
     return found
 
@@ -148,7 +148,7 @@ def _parts(data: bytearray, boundary: bytes) -> dict[str, Any]:
     def begin() -> None:
         found.clear()
         if len(parts) == PARTS:
-            raise Refused(400, "bad_multipart", f"more than {PARTS} parts; expected audio and text")
+            raise Refused("bad_multipart", f"more than {PARTS} parts; expected audio and text")
 
     def header_end() -> None:
         if bytes(header).lower() == b"content-disposition":
@@ -179,16 +179,14 @@ def _parts(data: bytearray, boundary: bytes) -> dict[str, Any]:
         parser.write(bytes(data))
         parser.finalize()
     except FormParserError as error:
-        raise Refused(
-            400, "bad_multipart", f"not multipart/form-data: {str(error)[:200]}"
-        ) from None
+        raise Refused("bad_multipart", f"not multipart/form-data: {str(error)[:200]}") from None
     if not ended:
-        raise Refused(400, "bad_multipart", "the multipart body ends before its last boundary")
+        raise Refused("bad_multipart", "the multipart body ends before its last boundary")
     fields: dict[str, Any] = {}
     for options, content in parts:
         name = _utf8(options.get(b"name", b""), "the name of a part")
         if name in fields:
-            raise Refused(400, "bad_multipart", f"the part {name[:80]!r} appears twice")
+            raise Refused("bad_multipart", f"the part {name[:80]!r} appears twice")
         if name == "audio":
             called = _utf8(options.get(b"filename", b""), "the file name of the audio")
             fields[name] = called, bytes(content)
@@ -203,35 +201,33 @@ def _of_fields(fields: Mapping[str, Any]) -> Sent:
     for name in fields:
         if name not in FIELDS:
             raise Refused(
-                400, "unknown_field", f"unknown field {name[:80]!r}; expected audio, text or id"
+                "unknown_field", f"unknown field {name[:80]!r}; expected audio, text or id"
             )
     audio, text, given = (fields.get(name) for name in FIELDS)
     if audio is not None and not isinstance(audio, tuple):
         raise Refused(
-            400,
             "wrong_type",
             "audio in JSON is not read; send it as audio/* or multipart/form-data",
         )
     for name, value in (("text", text), ("id", given)):
         if value is not None and not isinstance(value, str):
-            raise Refused(400, "wrong_type", f"{name} is {_type(value)}; expected a string")
+            raise Refused("wrong_type", f"{name} is {_type(value)}; expected a string")
     called, data = audio if audio is not None else ("", None)
     if audio is not None and not data:
-        raise Refused(400, "empty", "the audio is empty (0 bytes)")
+        raise Refused("empty", "the audio is empty (0 bytes)")
     if text is not None:
         _check_text(text)
     if not data and not (text and text.strip()):
-        raise Refused(400, "empty", "neither audio nor text was sent; send one of them, or both")
+        raise Refused("empty", "neither audio nor text was sent; send one of them, or both")
     return Sent(_name(given or called or ("audio" if data else "text")), data, text or None)
 
 
 def _check_text(text: str) -> None:
     if len(text) > LONGEST_TEXT:
-        raise Refused(
-            413, "too_large", f"a text of {len(text)} characters; expected at most {LONGEST_TEXT}"
-        )
+        found = f"a text of {len(text)} characters; expected at most {LONGEST_TEXT}"
+        raise Refused("too_large", found, 413)
     if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in text):
-        raise Refused(400, "bad_text", "the text holds a NUL or a lone surrogate")
+        raise Refused("bad_text", "the text holds a NUL or a lone surrogate")
 
 
 def _name(given: str) -> str:
@@ -239,7 +235,6 @@ def _name(given: str) -> str:
     odd = any(category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in given)
     if odd or len(given.encode()) > LONGEST_NAME:
         raise Refused(
-            400,
             "bad_name",
             f"the id or file name holds control characters or is over {LONGEST_NAME} bytes",
         )
@@ -250,7 +245,7 @@ def _utf8(data: bytes | bytearray, what: str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        raise Refused(400, "bad_utf8", f"{what} is not UTF-8") from None
+        raise Refused("bad_utf8", f"{what} is not UTF-8") from None
 
 
 def _type(value: Any) -> str:

@@ -41,20 +41,19 @@ def cut(sent: Sent, window: float, hop: float | None) -> Recording:
         Length of a window and time from one start to the next, in seconds; `hop` is half a window.
     """
     if sent.audio is None:
-        raise Refused(422, "missing_input", "a timeline needs audio, and none was sent")
+        raise Refused("missing_input", "a timeline needs audio, and none was sent", 422)
     hop = window / 2 if hop is None else hop
     try:
         check_window(window, hop)
     except InputError as error:
-        raise Refused(422, "parameter", str(error)) from None
+        raise Refused("parameter", str(error), 422) from None
     with Decoder() as decoder:
         [signal] = decoder(sent.audio, [(None, None)], None, max_seconds=LONGEST)
     if isinstance(signal, Unusable):
-        raise Refused(422, signal.code, f"{signal.code} ({signal})")
+        raise Refused(signal.code, f"{signal.code} ({signal.message})", 422)
     if (signal.seconds - window) / hop > MOST:
-        raise Refused(
-            422, "parameter", f"{signal.seconds:g} s are over {MOST} windows; choose a longer hop"
-        )
+        found = f"{signal.seconds:g} s are over {MOST} windows; choose a longer hop"
+        raise Refused("parameter", found, 422)
     rate = round(len(signal.samples) / signal.seconds)
     windows, places = [], {}
     for start, end in spans(signal.seconds, window, hop):

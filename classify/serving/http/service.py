@@ -17,6 +17,7 @@ import os
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,19 +40,14 @@ from .bodies import Refused, Sent, read_body
 from .recording import cut
 from .schema import PREDICT
 
-#: files of the page: path -> (file, content type)
-PAGE = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/docs": ("docs.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/sound.js": ("sound.js", "text/javascript; charset=utf-8"),
-    "/timeline.js": ("timeline.js", "text/javascript; charset=utf-8"),
-    "/recorder.js": ("recorder.js", "text/javascript; charset=utf-8"),
-    "/docs.js": ("docs.js", "text/javascript; charset=utf-8"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
+#: content types of the files of the page
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
-
+PATHS = {"index.html": "/", "docs.html": "/docs"}  # others have their names
 RECORDINGS = 2  # held decoded at once
 FAILED = "the service failed on this request; the reason is in its log"
 
@@ -138,19 +134,18 @@ class Service:
                     return result(self.system, [await self.batcher.submit(clip)], asked)
         except TimeoutError:
             status, code, what = doing
-            raise Refused(
-                status, code, f"{what} within {self.limits.seconds:g} s, the limit of this service"
-            ) from None
+            found = f"{what} within {self.limits.seconds:g} s, the limit of this service"
+            raise Refused(code, found, status) from None
         except Full as error:
-            raise Refused(503, "busy", f"{error}; try again in a second") from None
+            raise Refused("busy", f"{error}; try again in a second", 503) from None
         except (Refused, ClientDisconnect):
             raise
         except InputError as error:
-            raise Refused(422, "input", str(error)) from None
+            raise Refused("input", str(error), 422) from None
         except Exception as error:
             log.error("a request failed: %s: %s", type(error).__name__, error)
             log.debug("it failed here", exc_info=True)
-            raise Refused(500, "failed", FAILED) from None
+            raise Refused("failed", FAILED, 500) from None
 
     async def _timeline(self, request: Request, sent: Sent, asked: Mapping[str, Any]) -> Any:
         """Answer the windows of a recording one batch after the other, so that others get theirs.
@@ -179,11 +174,10 @@ class Service:
         missing = [kind for kind in needed if not given[kind]]
         if missing or (not needed and not any(given[kind] for kind in either)):
             wanted = " and ".join(needed) or " or ".join(either)
-            raise Refused(
-                422,
-                "missing_input",
-                f"no {' and no '.join(missing or either)}: {name_of(self.system)} needs {wanted}",
+            found = (
+                f"no {' and no '.join(missing or either)}: {name_of(self.system)} needs {wanted}"
             )
+            raise Refused("missing_input", found, 422)
 
 
 def create_app(service: Service, names: Collection[str] = ()) -> FastAPI:
@@ -234,13 +228,11 @@ def create_app(service: Service, names: Collection[str] = ()) -> FastAPI:
         asked = {"window": window, "hop": hop, "top": top, "details": details}
         unknown = sorted(set(request.query_params) - set(asked))
         if unknown:
-            raise Refused(
-                400, "unknown_parameter", f"{unknown[0][:80]!r}; expected {', '.join(asked)}"
-            )
+            raise Refused("unknown_parameter", f"{unknown[0][:80]!r}; expected {', '.join(asked)}")
         if hop is not None and window is None:
-            raise Refused(400, "parameter", "hop belongs to a timeline; give window too")
+            raise Refused("parameter", "hop belongs to a timeline; give window too")
         if top is not None and system.is_numeric:
-            raise Refused(400, "parameter", "top is for labels, and this service predicts numbers")
+            raise Refused("parameter", "top is for labels, and this service predicts numbers")
         return _json(await service.predict(request, asked))
 
     @app.get("/labels", response_class=Response)
@@ -284,14 +276,14 @@ def _handle_errors(app: FastAPI) -> None:
 
 def _add_page(app: FastAPI) -> None:
     """Serve the files of the page, and no others."""
-    folder = Path(__file__).parent / "page"
-    for path, (name, kind) in PAGE.items():
-        content = (folder / name).read_bytes()
+    for file in (Path(__file__).parent / "page").iterdir():
+        if file.suffix in TYPES:
+            send = partial(_file, file.read_bytes(), TYPES[file.suffix])
+            app.add_route(PATHS.get(file.name, f"/{file.name}"), send, include_in_schema=False)
 
-        def send(content: bytes = content, kind: str = kind) -> Response:
-            return Response(content, media_type=kind)
 
-        app.add_route(path, lambda request, send=send: send(), include_in_schema=False)
+def _file(content: bytes, kind: str, request: Request) -> Response:
+    return Response(content, media_type=kind)
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

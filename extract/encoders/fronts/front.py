@@ -87,7 +87,7 @@ def check_samples(item: Any, front: Front) -> np.ndarray:
         raise Unusable(
             "too_long",
             f"{len(item) / front.sampling_rate:.1f} s; the encoder takes "
-            f"{front.max_samples / front.sampling_rate:g} s at once: use the policy 'chunk'",
+            f"{front.max_samples / front.sampling_rate:g} s at once",
         )
     if not np.isfinite(item).all():
         raise Unusable("non_finite_input")

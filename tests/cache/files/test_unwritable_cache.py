@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 from affekt.cache import Cache, InputError, Manifest
-from affekt.cache.files.output_checks import check_takes_files
+from affekt.cache.files.cache_marker import mark
+from affekt.cache.files.output_checks import check_output, check_output_folder, check_takes_files
 from affekt.extract import Encoder, extract
 
 from tests.hostile.world import call
@@ -136,6 +137,16 @@ def test_what_reads_goes_on(place, name):
 def test_a_name_that_is_too_long_is_found_before_any_work(tmp_path):
     with pytest.raises(InputError, match="cannot be written: File name too long"):
         check_takes_files("report", tmp_path / ("x" * 300))
+
+
+def test_nothing_else_is_written_into_a_cache(tmp_path):
+    (tmp_path / "my.cache").mkdir()
+    mark(tmp_path / "my.cache")
+    for check in (check_output, check_output_folder):
+        check("-o", tmp_path / "new" / "pred.csv")
+        for name in ("pred.csv", "spaces/pred.csv", "../my.cache/new/pred.csv"):
+            with pytest.raises(InputError, match=r"is inside the cache .*my\.cache"):
+                check("-o", tmp_path / "my.cache" / name)
 
 
 def test_a_full_disk_is_found_before_any_work(tmp_path):

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from affekt.cache import Cache, InputError, Manifest
+from affekt.cache import Cache, InputError, Manifest, SpecError
 from affekt.classify import HEADS, Model, Task
+from affekt.classify.models.new_clips import own_encoders
 from affekt.classify.serving import timeline
 from affekt.classify.serving.loading import open_system
 from affekt.extract import Encoder, extract
@@ -195,6 +196,18 @@ def test_the_same_encoder_in_a_folder_of_another_name(tmp_path):
     assert "is not the encoder that the model was trained on" in result.stderr
     refused("nowhere: no such folder", tmp_path / "model", files[0],
             "--encoder", tmp_path / "nowhere")  # fmt: skip
+
+
+def test_an_encoder_that_is_not_used_is_compared_with_the_nearest(monkeypatch, tmp_path):
+    errors = iter([InputError("x"), SpecError("long" * 99, 1), SpecError("short", 5)])
+
+    def refuse(*_, **__):
+        raise next(errors)
+
+    monkeypatch.setattr(own_encoders, "open_encoder", refuse)
+    monkeypatch.setattr(own_encoders, "_is_code", lambda spec: False)
+    [note] = own_encoders.check_places([None] * 3, [tmp_path])
+    assert note.endswith("long" * 99)
 
 
 def test_a_table_from_a_pipe_of_the_shell(models, tmp_path):

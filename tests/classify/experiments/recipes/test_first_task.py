@@ -7,9 +7,10 @@ import re
 import pytest
 from affekt.cache import InputError
 from affekt.classify import Recipe, Task
+from affekt.classify.experiments.first_recipe.recipe_for import write_recipe
 from affekt.classify.experiments.preview import preview
 
-from .test_first_recipe import first, rows
+from .test_first_recipe import first, rows, table
 
 
 def test_the_task_is_read_off_the_labels(tmp_path):
@@ -220,3 +221,12 @@ def test_without_speakers_a_recipe_need_not_say_group(tmp_path):
     found.path.write_text(text + "where: {language: [eng]}\n")
     with pytest.raises(InputError, match="has no column language"):
         preview(found.path)
+
+
+def test_names_of_recipes_that_yaml_would_misread(tmp_path):
+    path = table(tmp_path, rows(["positive", "negative"] * 20))
+    for name in ("no.yaml", "~user.yaml", "a: b #c.yaml"):
+        found = write_recipe(path, tmp_path / name)
+        assert Recipe.read(found.path).report == tmp_path / f"{found.path.stem}-out"
+    with pytest.raises(InputError, match=r"begins the name of a variable"):
+        write_recipe(path, tmp_path / "$x.yaml")

@@ -188,6 +188,11 @@ def test_settings_are_checked_before_any_work(settings, words):
         head(**settings).fit(X, y)
 
 
+def test_a_number_of_layers_is_checked_with_the_other_settings():
+    with pytest.raises(InputError, match="`n_layers` is None"):
+        head(n_layers=None)._check_settings()
+
+
 def test_dev_data_have_to_be_whole():
     X, y = corpus()
     with pytest.raises(InputError, match="belong together"):

@@ -7,11 +7,12 @@ import json
 import numpy as np
 import pytest
 from affekt.cache import Cache, InputError, Manifest
-from affekt.classify import LogisticHead, Model, Task, load_model, splits
+from affekt.classify import LogisticHead, Model, System, Task, load_model, splits
 from affekt.classify.evaluation.reports.markdown.clips_and_training import _settings
 from affekt.classify.models.scalers import scaling
 from affekt.classify.models.scalers.scaling import Scaling
 from affekt.classify.models.scalers.speaker_scaler import SpeakerScaler
+from affekt.classify.serving.loading import _open_member
 from sklearn.preprocessing import StandardScaler
 
 from ..test_model import VALENCE, fill, make_clips, make_spec
@@ -85,6 +86,19 @@ def test_a_clip_without_a_speaker_is_one_of_an_average_speaker(setting, caplog):
     assert f"{len(nameless)} of {len(nameless)} clips name no speaker" in caplog.text
     one = nameless.select([nameless.ids[0]])
     np.testing.assert_allclose(model.predict(one).proba[0], found.proba[0], atol=1e-12)
+
+
+def test_the_models_of_folds_say_once_that_clips_name_no_speaker(setting, tmp_path, caplog):
+    space, part = setting
+    model = Model(LogisticHead(), VALENCE, space.features(layers=1), scale="speaker")
+    model.fit(part.train, part.dev)
+    for fold in ("model-1", "model-2", "model-3"):
+        model.save_pretrained(tmp_path / "lr" / fold)
+    models = _open_member(tmp_path / "lr")
+    nameless = part.test.with_columns(speaker=[""] * len(part.test))
+    answer = System("lr", {"lr": models[0]}, folds={"lr": models}).predict(nameless, space.cache)
+    assert len(answer.predictions) == len(nameless)
+    assert caplog.text.count("name no speaker") == 1
 
 
 def test_a_clip_without_a_language_or_alone_is_refused(setting):
