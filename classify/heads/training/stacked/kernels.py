@@ -101,7 +101,8 @@ if triton is not None:
             total += tl.sum(x, 0)
         to_position += member * position_stride + at * width + column
         tl.store(to_position, total, mask=known)
-        tl.store(to_first + member * first_stride + column, total, mask=known & (at == 0))
+        if at == 0:
+            tl.store(to_first + member * first_stride + column, total, mask=known)
         to_bias += member * bias_stride + at * block_stride + column
         tl.store(to_bias, tl.where(at == 0, 0.0, total), mask=known)
 
