@@ -12,7 +12,8 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 SOME = (
-    "rules or graph or gives and (xlsr-ctc or distilbert or wavlm) or close and bert or "
+    "rules or (graph and MLP) or gives and (xlsr-ctc or distilbert or wavlm-base) or "
+    "close and bert or "
     "whole_probe or constant"
 )
 simulated = pytest.mark.skipif(

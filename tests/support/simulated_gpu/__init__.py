@@ -45,7 +45,8 @@ def pytest_configure() -> None:
     """Give this process a simulated GPU for good."""
     stream, random = Stream(), torch.default_generator
     vars(torch.cuda).update(
-        _simulated=True, is_available=lambda: True, is_initialized=lambda: True, _lazy_init=lambda: None,
+        _simulated=True, is_available=lambda: True, is_initialized=lambda: True,
+        _lazy_init=lambda: None,
         device_count=lambda: 1, current_device=lambda: 0,
         get_device_name=lambda *_: "simulated", get_device_capability=lambda *_: (9, 0),
         mem_get_info=lambda *_: (2**34, 2**34), memory_reserved=lambda *_: 0,
