@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ....cache.errors import in_shell, listed
-from ...models.folders.run_folder import read_comparison, systems_without
+from ...models.folders.run_folder import default_system, read_comparison, systems_without
 from ..recipes.prepared import Prepared
 
 
@@ -14,7 +14,7 @@ def next_step(ready: Prepared) -> str:
         folder = folder / "repeat-1"  # each repeat has models of its own
     command = f"affekt predict {in_shell(folder)}"
     data = read_comparison(folder / "comparison.json")
-    chosen = data["chosen"]
+    chosen = default_system(data)
     if chosen is None:
         return f"New clips: {command} --system NAME FILE..."
     entries = [ready.recipe.members[name] for name in data["systems"][chosen]["members"]]

@@ -92,11 +92,17 @@ def read_comparison(path: Path) -> dict[str, Any]:
     return data
 
 
+def default_system(data: Mapping[str, Any]) -> str | None:
+    """Return the system that dev chose, or the only one; None where neither is there."""
+    names = list(data["systems"])
+    return data["chosen"] or (names[0] if len(names) == 1 else None)
+
+
 def chosen_system(
     data: Mapping[str, Any], place: str | os.PathLike[str], system: str | None
 ) -> str:
-    """Return the name of a system of a comparison; the one that dev chose by default."""
-    name, known = system or data["chosen"], ", ".join(data["systems"])
+    """Return the name of a system of a comparison; that of `default_system` by default."""
+    name, known = system or default_system(data), ", ".join(data["systems"])
     if name is None:
         raise InputError(f"{place}: nothing was chosen on dev; choose with `system`: {known}")
     if name not in data["systems"]:

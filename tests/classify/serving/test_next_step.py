@@ -34,6 +34,11 @@ def test_the_next_step_says_what_new_clips_need(finished, project):
     for chosen, said in expected.items():
         path.write_text(json.dumps(data | {"chosen": chosen}), encoding="utf-8")
         assert next_step(ready).replace(str(project) + os.sep, "") == said
+    only = {"chosen": None, "systems": {"speech-lr": data["systems"]["speech-lr"]}}
+    path.write_text(json.dumps(data | only), encoding="utf-8")  # there is nothing to choose
+    assert next_step(ready).replace(str(project) + os.sep, "") == expected["speech-lr"]
+    [wav, *_] = sorted(project.rglob("*.wav"))
+    assert affekt("predict", "out", wav, cwd=project).returncode == 0
 
 
 def test_imported_vectors_predict_no_new_clips(project):
