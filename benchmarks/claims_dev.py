@@ -18,10 +18,10 @@ from affekt.classify.data.predictions import Predictions
 from affekt.classify.ensembles.calibration import CALIBRATORS
 from affekt.classify.ensembles.combining import combine_all
 from affekt.classify.evaluation.analyses.abstention import threshold
-from affekt.classify.evaluation.joining import best_on_dev
 from affekt.classify.evaluation.scores.dev_choice import choice
 from affekt.classify.evaluation.scores.gaps import gaps
 from affekt.classify.evaluation.scores.scoring import family_of, mean_interval
+from affekt.classify.evaluation.stages import best_on_dev
 from affekt.classify.experiments.results.repeats import spread
 from affekt.classify.metrics.bootstrap import resample
 from affekt.classify.metrics.max_t import max_t

@@ -26,7 +26,7 @@ from affekt.classify import (
 )
 from affekt.classify.evaluation.analyses.learning_curve import learning_curve
 from affekt.classify.evaluation.analyses.transfer import transfer
-from affekt.classify.evaluation.reports.markdown.markdown_tables import table
+from affekt.classify.evaluation.reports.sections import Table
 from affekt.extract import Encoder, extract
 
 SPEECH, TEXT = "spectral", "ngram"
@@ -128,7 +128,7 @@ def report(result, out, name, about):
             [value, str(row["clips"]), *(f"{row['systems'][s]['uar']['value']:.3f}" for s in names)]
             for value, row in part["values"].items()
         ]
-        print("\n" + table([column, "clips", *names], rows))
+        print("", Table([column, "clips", *names], rows), sep="\n")
     factors = result.data.get("audit", {}).get("factors", {})
     shown = {k: f"{v['uar']['value']:.3f}" + "!" * v["shortcut"] for k, v in factors.items()}
     print("\nshortcuts:", shown)
@@ -142,7 +142,7 @@ def report(result, out, name, about):
             [a, *(f"{matrix['cells'][a][b]['uar']['value']:.3f}" for b in matrix["names"])]
             for a in matrix["names"]
         ]
-        print("\n" + table(["trained on", *matrix["names"]], rows))
+        print("", Table(["trained on", *matrix["names"]], rows), sep="\n")
         for point in result.data["learning_curve"]:
             print(f"{point['clips']} clips: UAR {point['uar']['value']:.3f}")
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from affekt.cache import Cache, Manifest
 from affekt.classify import Model, Task, splits
-from affekt.classify.evaluation.reports.markdown.markdown_tables import table
+from affekt.classify.evaluation.reports.sections import Table
 from affekt.classify.heads import HEADS, LogisticHead
 from affekt.classify.heads.search import group_folds
 from affekt.classify.metrics.measures import uar
@@ -157,7 +157,7 @@ def show(found):
             ["mean", f"{100 * mean[0]:.1f}"]
             + [f"{100 * np.mean(gain):+.1f}" if gain else "-" for gain in gains]
         )
-        print(f"\n{title}\n\n{table(['', 'tuned, UAR in %', *others], rows)}")
+        print(f"\n{title}\n\n{Table(['', 'tuned, UAR in %', *others], rows)}")
     fewest = {
         h: min((row[h][2] for row in measured.values() if h in row), default=0) for h in others
     }

@@ -207,11 +207,9 @@ class _Dev:
         self.names = [first.labels[code] for code in truth]
         groups = self.groups = np.arange(len(truth)) if groups is None else groups
         n_folds = min(5, len(np.unique(groups)))
-        self.folds = (
-            deal_groups(truth, groups, [1 / n_folds] * n_folds, str(random_state))
-            if n_folds > 1
-            else np.zeros(len(truth), dtype=int)
-        )
+        self.folds = np.zeros(len(truth), dtype=int)
+        if n_folds > 1:
+            self.folds = deal_groups(truth, groups, [1 / n_folds] * n_folds, str(random_state))
 
     def judge(self, item: Combined, predictions: Predictions | None) -> None:
         """Give a system its dev scores; none where it would be scored on what it learnt from."""
@@ -252,8 +250,7 @@ class _Dev:
         if not self.folds.any():
             return None
         proba = np.empty_like(on_dev.proba)
-        for n in set(self.folds):
-            inside, outside = np.flatnonzero(self.folds == n), np.flatnonzero(self.folds != n)
+        for inside, outside in self._folds_among(np.arange(len(self.names))):
             proba[inside] = self.fused(on_dev, outside).apply(on_dev.take(inside)).proba
         return Predictions(on_dev.ids, on_dev.labels, proba)
 
@@ -261,10 +258,8 @@ class _Dev:
         """Calibrate each fold of test by what the rule gives on dev clips outside of it."""
         proba = made.proba.copy()
         for inside, outside in self._test_folds(made.ids, next(iter(dev.values())).ids):
-            parts = [(outside & (self.folds == n), outside & (self.folds != n)) for n in range(5)]
-            rows = np.flatnonzero(inside)
-            fitted = self.fused(self._by_parts(rule, dev, dev, parts), np.flatnonzero(outside))
-            proba[rows] = fitted.apply(made.take(rows)).proba
+            on_dev = self._by_parts(rule, dev, dev, self._folds_among(outside))
+            proba[inside] = self.fused(on_dev, outside).apply(made.take(inside)).proba
         return Predictions(made.ids, made.labels, proba)
 
     def chosen_out_of_fold(self, rule: Ensemble, found: Subset) -> Predictions | None:
@@ -289,23 +284,27 @@ class _Dev:
         """Predict each fold of dev by what was fitted on the others; None with one fold."""
         if not self.folds.any():
             return None
-        return self._by_parts(
-            rule, members, members, [(self.folds == n, self.folds != n) for n in set(self.folds)]
-        )
+        every = np.arange(len(self.names))
+        return self._by_parts(rule, members, members, self._folds_among(every))
 
     def by_test_fold(self, rule: Ensemble, dev: Members, test: Members) -> Predictions:
         """Predict each fold of test by what was fitted on the dev clips that are not in it."""
         ids, dev_ids = (next(iter(one.values())).ids for one in (test, dev))
         return self._by_parts(rule, dev, test, self._test_folds(ids, dev_ids))
 
+    def _folds_among(self, rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return for each fold of dev which of these rows are in it, and which are not."""
+        folds = self.folds[rows]
+        return [(rows[folds == n], rows[folds != n]) for n in sorted(set(folds))]
+
     def _test_folds(
         self, ids: Sequence[str], dev_ids: Sequence[str]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return for each fold its clips of test, and the dev clips that are not in it."""
+        """Return for each fold its rows of test, and the rows of dev that are not in it."""
         return [
             (
-                np.array([name in fold for name in ids], dtype=bool),
-                np.array([name not in fold for name in dev_ids], dtype=bool),
+                np.flatnonzero([name in fold for name in ids]),
+                np.flatnonzero([name not in fold for name in dev_ids]),
             )
             for fold in self.tested
         ]
@@ -317,11 +316,10 @@ class _Dev:
         asked: Members,
         parts: Sequence[tuple[np.ndarray, np.ndarray]],
     ) -> Predictions:
-        """Predict rows of `asked`, part by part, from rows of dev; two masks for each."""
+        """Predict rows of `asked`, part by part, from rows of dev."""
         first = next(iter(asked.values()))
         proba = first.proba.copy()  # rows in no part stay as they are
-        for mask, learnt_from in parts:
-            inside, outside = np.flatnonzero(mask), np.flatnonzero(learnt_from)
+        for inside, outside in parts:
             if not len(inside):
                 continue
             learn = {m: p.take(outside) for m, p in dev.items()}

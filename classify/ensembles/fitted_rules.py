@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import log_softmax
@@ -23,9 +24,7 @@ from .fixed_rules import (
     MeanEnsemble,
     MedianEnsemble,
     RankEnsemble,
-    State,
     VoteEnsemble,
-    check_state,
     joined,
 )
 
@@ -51,10 +50,10 @@ class WeightedEnsemble(Ensemble):
 
     name = "weighted"
     learns = True
+    learnt: ClassVar = {"weights": "members"}
 
     def __init__(self, weights: Mapping[str, float] | None = None):
         self.weights = dict(weights) if weights is not None else None
-        self.names_: list[str] = []
         self.weights_ = np.empty(0)
         if weights is not None:
             values = np.array(list(weights.values()), dtype=float)
@@ -84,11 +83,9 @@ class WeightedEnsemble(Ensemble):
 
     def scores(self, members: Mapping[str, Predictions]) -> np.ndarray:
         """Return the weighted mean."""
-        names = sorted(members)
         if self.weights is not None:
-            self._take(names, self.weights)
-        _fitted(self.names_, names, self.name)
-        return self.rule(joined(members)[1])
+            self._take(sorted(members), self.weights)
+        return super().scores(members)
 
     def combine(self, members: Mapping[str, Predictions]) -> Predictions:
         """Return the ensemble's predictions."""
@@ -98,20 +95,6 @@ class WeightedEnsemble(Ensemble):
     def rule(self, stack: np.ndarray) -> np.ndarray:
         """Return the weighted mean over members."""
         return np.einsum("m,mnk->nk", self.weights_, stack)
-
-    def describe(self) -> dict[str, object]:
-        """Return the weight of each member."""
-        return {"weights": dict(zip(self.names_, self.weights_.tolist(), strict=True))}
-
-    def get_state(self) -> dict[str, np.ndarray]:
-        """Return the weights, in the order of the members' names."""
-        return {"weights": np.asarray(self.weights_, np.float64)}
-
-    def set_state(self, members: Sequence[str], n_labels: int, arrays: State) -> WeightedEnsemble:
-        """Take the weights back."""
-        check_state(self.name, {"weights": (len(members),)}, arrays)
-        self.weights, self.names_, self.weights_ = None, sorted(members), arrays["weights"]
-        return self
 
 
 class GreedyEnsemble(WeightedEnsemble):
@@ -174,10 +157,10 @@ class StackingEnsemble(Ensemble):
 
     name = "stacking"
     learns = True
+    learnt: ClassVar = {"weights": "members", "offsets": "labels"}
 
     def __init__(self, penalty: float = 0.01):
         self.penalty = penalty
-        self.names_: list[str] = []
         self.weights_ = np.empty(0)
         self.offsets_ = np.empty(0)
 
@@ -214,29 +197,6 @@ class StackingEnsemble(Ensemble):
         scores = np.einsum("m,mnk->nk", self.weights_, logs) + self.offsets_
         return np.exp(log_softmax(scores, axis=1))
 
-    def scores(self, members: Mapping[str, Predictions]) -> np.ndarray:
-        """Return the stacked model's probabilities."""
-        _fitted(self.names_, sorted(members), self.name)
-        return super().scores(members)
-
-    def describe(self) -> dict[str, object]:
-        """Return the weight of each member and the offset of each class, in task order."""
-        return {
-            "weights": dict(zip(self.names_, self.weights_.tolist(), strict=True)),
-            "offsets": self.offsets_.tolist(),
-        }
-
-    def get_state(self) -> dict[str, np.ndarray]:
-        """Return the weights, in the order of the members' names, and the offsets of the labels."""
-        return {"weights": self.weights_, "offsets": self.offsets_}
-
-    def set_state(self, members: Sequence[str], n_labels: int, arrays: State) -> StackingEnsemble:
-        """Take weights and offsets back."""
-        check_state(self.name, {"weights": (len(members),), "offsets": (n_labels,)}, arrays)
-        self.names_ = sorted(members)
-        self.weights_, self.offsets_ = arrays["weights"], arrays["offsets"]
-        return self
-
 
 def mixture_weights(stack: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the member weights that maximise the likelihood of the mixture, `(members,)`.
@@ -258,14 +218,6 @@ def mixture_weights(stack: np.ndarray, truth: np.ndarray) -> np.ndarray:
         if moved < 1e-9:
             break
     return weights / weights.sum()
-
-
-def _fitted(learnt: Sequence[str], given: Sequence[str], name: str) -> None:
-    if list(learnt) != list(given):
-        raise InputError(
-            f"ensemble {name!r} was fitted on {list(learnt) or 'nothing'}, not on {list(given)}; "
-            "fit it on dev with the same members first"
-        )
 
 
 #: the rules that combine members, by name

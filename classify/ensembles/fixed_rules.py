@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,11 +35,16 @@ class Ensemble(ABC):
         Whether `fit` looks at the truth of dev.
     of_numbers
         Whether it also combines numbers, which are not probabilities.
+    learnt
+        What it learns, and whether there is one number for each of the "members" or "labels":
+        ``weights`` is the attribute `weights_`.
     """
 
     name = ""
     learns = False
     of_numbers = False
+    learnt: ClassVar[Mapping[str, str]] = {}
+    names_: Sequence[str] = ()  # of the members that it was fitted on
 
     def fit(self, members: Mapping[str, Predictions], truth: Sequence[str]) -> Ensemble:
         """Learn from the members' predictions on dev and its true labels; fixed rules need none."""
@@ -50,6 +56,11 @@ class Ensemble(ABC):
 
     def scores(self, members: Mapping[str, Predictions]) -> np.ndarray:
         """Return the raw scores of the rule, `(clips, labels)`; not always distributions."""
+        if self.learnt and list(self.names_) != sorted(members):
+            raise InputError(
+                f"ensemble {self.name!r} was fitted on {list(self.names_) or 'nothing'}, not on "
+                f"{sorted(members)}; fit it on dev with the same members first"
+            )
         _, stack = joined(members)
         return self.rule(stack)
 
@@ -67,12 +78,21 @@ class Ensemble(ABC):
         return kind(first.ids, first.labels, made, source=f"ensemble {self.name}")
 
     def describe(self) -> dict[str, object]:
-        """Return what was learnt, for the report."""
-        return {}
+        """Return what was learnt, for the report; of the labels in task order."""
+        found = {name: values.tolist() for name, values in self.get_state().items()}
+        return {
+            name: dict(zip(self.names_, values, strict=True))
+            if self.learnt[name] == "members"
+            else values
+            for name, values in found.items()
+        }
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """Return the learnt numbers by name, float64; none where nothing is learnt."""
-        return {}
+        """Return the learnt numbers by name, float64; none where nothing is learnt.
+
+        Those of the members are in the order of their names.
+        """
+        return {name: np.asarray(getattr(self, f"{name}_"), np.float64) for name in self.learnt}
 
     def set_state(self, members: Sequence[str], n_labels: int, arrays: State) -> Ensemble:
         """Take the numbers of `get_state` back, for these members.
@@ -82,7 +102,12 @@ class Ensemble(ABC):
         InputError
             A number is missing, unknown, of another shape, or not finite.
         """
-        check_state(self.name, {}, arrays)
+        sizes = {"members": len(members), "labels": n_labels}
+        shapes = {name: (sizes[each],) for name, each in self.learnt.items()}
+        check_state(self.name, shapes, arrays)
+        self.names_ = sorted(members)
+        for name in self.learnt:
+            setattr(self, f"{name}_", arrays[name])
         return self
 
 

@@ -59,7 +59,7 @@ def search(
     strategies
         Closed-form rules: mean, max, geometric, median, vote, rank.
     folds
-        Fold of each clip, from 0: also choose without each fold, so that the choice itself can be
+        Fold of each clip, from 0 (without, all are one): the choice without each fold can be
         scored on clips that were not used for it.
 
     Raises
@@ -86,17 +86,12 @@ def search(
         support = np.stack(
             [np.bincount(truth[place == f], minlength=hits.shape[2]) for f in range(hits.shape[1])]
         )
-        table = _uar(hits.sum(axis=1), support.sum(axis=0))
+        all_hits, all_clips = hits.sum(axis=1), support.sum(axis=0)
+        table = _uar(all_hits, all_clips)
         first, chosen = best(table)
-        others = (
-            ()
-            if folds is None
-            else tuple(
-                best(_uar(hits.sum(axis=1) - hits[:, f], support.sum(axis=0) - support[f]))[1]
-                for f in range(hits.shape[1])
-            )
-        )
-        found.append(Subset(rule, chosen, float(table[first]), len(table) - 1, others))
+        without = [_uar(all_hits - hits[:, f], all_clips - own) for f, own in enumerate(support)]
+        by_fold = tuple(best(one)[1] for one in without)
+        found.append(Subset(rule, chosen, float(table[first]), len(table) - 1, by_fold))
     return found
 
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,45 +31,29 @@ MOST = 5  # warnings that are printed
 REPORT = ("comparison.json", "report.md", "report.html", "clips.json", "tables.tex", "figures")
 
 
+PATH = click.Path(path_type=Path)
+CONDITION: Any = {"multiple": True, "metavar": "COLUMN=VALUE"}
+shown = partial(click.option, show_default=True)
+
+
 @click.command(cls=Command)
 @click.argument("predictions", nargs=-1, metavar="[NAME=]PRED.CSV|RUN...")
-@click.option("--truth", type=click.Path(path_type=Path), help="Manifest with the true labels.")
+@click.option("--truth", type=PATH, help="Manifest with the true labels.")
 @ROOT
 @click.option(
     "--task", help="Task: valence, emotion6, ..., or a YAML file.  [default: labels as they are]"
 )
-@click.option(
-    "--where",
-    multiple=True,
-    metavar="COLUMN=VALUE",
-    help="Test clips of the manifest (repeatable: any of them).",
-)
+@click.option("--where", **CONDITION, help="Test clips of the manifest (repeatable: any of them).")
 @click.option(
     "--dev", multiple=True, metavar="[NAME=]PRED.CSV", help="Prediction file on dev (repeatable)."
 )
 @click.option(
-    "--dev-where",
-    multiple=True,
-    metavar="COLUMN=VALUE",
-    help="Dev clips of the manifest (repeatable: any of them).",
+    "--dev-where", **CONDITION, help="Dev clips of the manifest (repeatable: any of them)."
 )
-@click.option(
-    "--split",
-    type=click.Path(path_type=Path),
-    help="split.csv that says which clips are train, dev and test.",
-)
-@click.option(
-    "--strategies", default="mean,max", show_default=True, help="Ensembles, with commas, or none."
-)
-@click.option(
-    "--group", default="speaker", show_default=True, help="Column of groups to resample as a whole."
-)
-@click.option(
-    "--by",
-    default="language",
-    show_default=True,
-    help="Columns, with commas, that get a table each.",
-)
+@click.option("--split", type=PATH, help="split.csv that says which clips are train, dev and test.")
+@shown("--strategies", default="mean,max", help="Ensembles, with commas, or none.")
+@shown("--group", default="speaker", help="Column of groups to resample as a whole.")
+@shown("--by", default="language", help="Columns, with commas, that get a table each.")
 @click.option(
     "--rename",
     multiple=True,
@@ -88,11 +73,9 @@ REPORT = ("comparison.json", "report.md", "report.html", "clips.json", "tables.t
 @click.option(
     "--allow-overlap", is_flag=True, help="Allow dev and test to share clips or speakers."
 )
-@click.option(
-    "--resamples", "n_resamples", default=10_000, show_default=True, help="Bootstrap resamples."
-)
-@click.option("--level", default=0.95, show_default=True, help="Coverage of the intervals.")
-@click.option("--random-state", default=0, show_default=True, help="Seed of the resampling.")
+@shown("--resamples", "n_resamples", default=10_000, help="Bootstrap resamples.")
+@shown("--level", default=0.95, help="Coverage of the intervals.")
+@shown("--random-state", default=0, help="Seed of the resampling.")
 @click.option(
     "--counts",
     multiple=True,
@@ -101,22 +84,11 @@ REPORT = ("comparison.json", "report.md", "report.html", "clips.json", "tables.t
 )
 @click.option("--of", "n", type=int, help="Number of test clips, for --counts.")
 @click.option("--latex", is_flag=True, help="Also write tables.tex.")
-@click.option(
-    "--figures/--no-figures", default=True, show_default=True, help="Write figures/ (SVG and PNG)."
-)
-@click.option(
-    "--measure", default="uar", show_default=True, help="Measure to compare, for folders of runs."
-)
-@click.option(
-    "--rope",
-    default=0.02,
-    show_default=True,
-    help="Largest difference that does not matter, for folders of runs.",
-)
+@shown("--figures/--no-figures", default=True, help="Write figures/ (SVG and PNG).")
+@shown("--measure", default="uar", help="Measure to compare, for folders of runs.")
+@shown("--rope", default=0.02, help="Largest difference that does not matter, for folders of runs.")
 @JSON
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Folder to write the report to."
-)
+@click.option("-o", "--output", type=PATH, help="Folder to write the report to.")
 def compare(
     predictions: Sequence[str],
     counts: Sequence[str],

@@ -17,7 +17,7 @@ import numpy as np
 from ...cache.errors import listed
 from ..data.predictions import Predictions
 from ..data.scales import ScaleTask
-from ..data.splitting.findings import Finding, Kind, ranked, split_warnings
+from ..data.splitting.findings import Finding, Kind
 from ..data.splitting.schemes import Split
 from ..data.task import Task
 from ..ensembles.combining import ONE_GROUP, Combined, Strategy, combine_all
@@ -25,16 +25,17 @@ from ..ensembles.fixed_rules import Ensemble
 from ..metrics import measures as metrics
 from ..metrics.bootstrap import FEWEST_GROUPS, Resamples, resample, resample_crossed
 from ..metrics.bootstrap_proba import proba_intervals
-from ..metrics.scored_clips import Part, Rated, clusters, group_noun
+from ..metrics.scored_clips import Part, clusters, group_noun
 from .analyses.all import extras
-from .compare_numbers import compare_numbers
+from .compare_numbers import Numbers
 from .compare_options import CompareOptions
 from .comparison import Comparison
 from .dev_and_test import LEARN_SHARES, rarer_on_dev
-from .joining import Joined, assemble, best_on_dev, chosen_apart, each_group, mean_of_all
+from .joining import Joined
 from .scores import scoring
-from .scores.dev_choice import choice, choice_saw_test
+from .scores.dev_choice import choice
 from .scores.verdicts import one_answer
+from .stages import EVERY, Stages, mean_of_all
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -189,128 +190,156 @@ def compare_with(
     """
     task = Task.of(task)
     options.check(task)
+    kind: type[Stages] = Labels
     if isinstance(task, ScaleTask):
+        kind = Numbers
         if options.strategies == CompareOptions.strategies:
             options = replace(options, strategies=("mean",))  # the others are of labels
-        rated = Joined.of(Rated, members, truth, task, options, **clips)
-        numbers = compare_numbers(rated, before_test)
-        on_scores(numbers)
-        return numbers
-    joined = Joined.of(Part, members, truth, task, options, **clips)
-    combined = _combine(joined)
-    made = _choice(joined, combined)
-    chosen = made["chosen"] if made else None
-    test_uses = dict(before_test(chosen)) if before_test else None
-    drawn, of_proba = _measure(joined, combined)
-    best = chosen or max(combined, key=lambda name: drawn.estimates[name]["uar"])
-    systems = {name: item.test for name, item in combined.items()}
-    codes, level = joined.test.codes, options.level
-    if made:
-        made["apart"] = _apart(joined, combined, made["chosen"])
-    scores = {
-        name: scoring.scores(codes, one, task, drawn, name, level, of_proba.get(name))
-        for name, one in systems.items()
-    }
-    data = assemble(
-        joined,
-        combined,
-        scores,
-        chosen=chosen,
-        task={
-            "name": task.name,
-            "version": task.version,
-            "hash": task.hash,
-            "labels": list(task.labels),
-        },
-        groups=_groups(joined, drawn, systems),
-        choice=made,
-        test_uses=test_uses,
-    )
-    replays = {name: item.replay for name, item in combined.items() if item.replay is not None}
-    on_scores(Comparison(data, systems, replays, joined.test.clips))
-    data["pairs"] = scoring.pairs(
-        codes,
-        {name: one.codes for name, one in systems.items()},
-        joined.test.groups,
-        drawn,
-        len(task.labels),
-        options.random_state,
-        level,
-        data["pairs_of"],
-    )
-    data["by"] = {name: scoring.table_by(joined, systems, name, best) for name in joined.by}
-    data.update(extras(joined, combined, best, seeds or {}))
-    data["warnings"] = ranked(
-        [
-            *data["sanity"],
-            *one_answer(data),
-            *_warnings(joined, combined, drawn),
-            *choice_saw_test(data),
-        ]
-    )
-    return Comparison(data, systems, replays, joined.test.clips)
+    found = kind(options, members, truth, task, **clips)
+    return found.compared(before_test, on_scores, seeds or {})
 
 
-def _combine(joined: Joined[Part]) -> dict[str, Combined]:
-    """Return members and ensembles, fitted on dev and applied to test."""
-    options, tuning, folds = joined.options, joined.tuning, joined.folds
-    return combine_all(
-        joined.test.members,
-        options.strategies,
-        tuning.members if tuning else None,
-        tuning.codes if tuning else None,
-        tuning.groups if tuning else None,
-        calibrate=options.calibrate,
-        calibrate_fused=options.calibrate_fused,
-        subsets=options.subsets,
-        folds=[frozenset(part.test.ids) for part in folds] if len(folds) > 1 else (),
-        random_state=options.random_state,
-    )
+class Labels(Stages[Part]):
+    """What is done with labels."""
 
+    kind, measure, tie, of_group = Part, "uar", "nll", "uar"
+    drawn: Resamples
+    of_proba: Mapping[str, Mapping[str, tuple[float, float]]]
 
-def _measure(
-    joined: Joined[Part], combined: Mapping[str, Combined]
-) -> tuple[Resamples, Mapping[str, Mapping[str, tuple[float, float]]]]:
-    """Draw the groups of test again; return measures of labels, and intervals of probabilities."""
-    test, options, task = joined.test, joined.options, joined.test.task
-    guesses = {name: item.test.codes for name, item in combined.items()}
-    pooled, n_labels = joined.pooled(), len(task.labels)
-    draws: dict[str, Any] = {**options.draws, "per_class": True, "pooled": pooled}
-    if options.crossed is None:
-        drawn = resample(test.codes, guesses, test.groups, n_labels, **draws)
-    else:
-        second, about = clusters(test.clips, options.crossed)
-        test.warnings += about
-        drawn = resample_crossed(test.codes, guesses, test.groups, second, n_labels, **draws)
-    of_proba = proba_intervals(
-        test.codes,
-        {name: item.test.proba for name, item in combined.items() if not item.test.hard},
-        test.groups,
-        np.array([task.values[label] for label in task.labels]) if task.values else None,
-        level=options.level,
-        pooled=pooled,
-        **options.draws,
-    )
-    return drawn, of_proba
+    def combine(self) -> dict[str, Combined]:
+        """Return members and ensembles, fitted on dev and applied to test."""
+        options, tuning, folds = self.options, self.tuning, self.joined.folds
+        return combine_all(
+            self.test.members,
+            options.strategies,
+            tuning.members if tuning else None,
+            tuning.codes if tuning else None,
+            tuning.groups if tuning else None,
+            calibrate=options.calibrate,
+            calibrate_fused=options.calibrate_fused,
+            subsets=options.subsets,
+            folds=[frozenset(part.test.ids) for part in folds] if len(folds) > 1 else (),
+            random_state=options.random_state,
+        )
 
+    def choose(self, best: str | None, rows: np.ndarray | slice = EVERY) -> dict[str, Any]:
+        """Choose by the UAR on some rows of dev."""
+        tuning: Any = self.tuning
+        found = {name: item.dev_predictions for name, item in self.combined.items()}
+        return choice(
+            best,
+            {name: one.codes[rows] for name, one in found.items() if one is not None},
+            *(tuning.codes[rows], tuning.groups[rows], len(self.task.labels)),
+            mean=mean_of_all(self.combined),
+            random_state=self.options.random_state,
+        )
 
-def _groups(
-    joined: Joined[Part], drawn: Resamples, systems: Mapping[str, Predictions]
-) -> dict[str, Any]:
-    codes = joined.test.codes
+    def draw(self) -> None:
+        """Draw the groups of test again, for measures of labels and of probabilities."""
+        test, options, task = self.test, self.options, self.task
+        guesses = {name: one.codes for name, one in self.systems.items()}
+        pooled, n_labels = self.joined.pooled(), len(task.labels)
+        draws: dict[str, Any] = {**options.draws, "per_class": True, "pooled": pooled}
+        if options.crossed is None:
+            self.drawn = resample(test.codes, guesses, test.groups, n_labels, **draws)
+        else:
+            second, about = clusters(test.clips, options.crossed)
+            test.warnings += about
+            both = test.groups, second
+            self.drawn = resample_crossed(test.codes, guesses, *both, n_labels, **draws)
+        self.of_proba = proba_intervals(
+            test.codes,
+            {name: one.proba for name, one in self.systems.items() if not one.hard},
+            test.groups,
+            np.array([task.values[label] for label in task.labels]) if task.values else None,
+            level=options.level,
+            pooled=pooled,
+            **options.draws,
+        )
 
-    def uar(rows: np.ndarray, one: Predictions) -> float:
+    def answers(self, name: str) -> np.ndarray:
+        """Return the label codes that a system gives to the test clips, `(clips,)`."""
+        return self.systems[name].codes
+
+    def score_of(self, answers: np.ndarray) -> dict[str, Any]:
+        """Return the UAR of such answers, with its interval."""
+        test, draws = self.test, self.options.draws
+        given, n_labels = {"": answers}, len(self.task.labels)
+        drawn = resample(test.codes, given, test.groups, n_labels, pooled=True, **draws)
+        return drawn.score("", "uar", self.options.level)
+
+    def about_task(self) -> dict[str, Any]:
+        """Return the description of the task, without the labels of corpora."""
+        record = self.task.record()
+        return {key: record[key] for key in ("name", "version", "hash", "labels")}
+
+    def about_groups(self) -> dict[str, Any]:
+        """Return how many groups of test there are, and how many they are worth."""
+        drawn = self.drawn
+        return {
+            "count": drawn.groups,
+            "effective": drawn.effective_groups("uar"),
+            "crossed": self.options.crossed,
+            "count_crossed": drawn.crossed[0].groups if drawn.crossed else None,
+        }
+
+    def score_group(self, rows: np.ndarray, one: Predictions) -> float:
         """Return the UAR over the classes that these clips have."""
-        matrix = metrics.confusion_of_codes(codes[rows], one.codes[rows], len(one.labels))
+        codes = self.test.codes[rows], one.codes[rows]
+        matrix = metrics.confusion_of_codes(*codes, len(self.task.labels))
         return metrics.summary(matrix)["uar_present"]
 
-    return {
-        "count": drawn.groups,
-        "effective": drawn.effective_groups("uar"),
-        "crossed": joined.options.crossed,
-        "count_crossed": drawn.crossed[0].groups if drawn.crossed else None,
-        "values": each_group(joined, systems, "uar", uar),
-    }
+    @property
+    def best(self) -> str:
+        """The chosen system; else the best one on test."""
+        return self.chosen or max(self.systems, key=lambda one: self.drawn.estimates[one]["uar"])
+
+    def scores(self, name: str) -> dict[str, Any]:
+        """Return every measure of a system on test."""
+        one, of_proba = self.systems[name], self.of_proba.get(name)
+        given = one, self.task, self.drawn, name, self.options.level, of_proba
+        return scoring.scores(self.test.codes, *given)
+
+    def pairs(self, first: str | None) -> list[dict[str, Any]]:
+        """Test pairs of systems on UAR."""
+        return scoring.pairs(
+            self.test.codes,
+            {name: one.codes for name, one in self.systems.items()},
+            self.test.groups,
+            self.drawn,
+            len(self.task.labels),
+            self.options.random_state,
+            self.options.level,
+            first,
+        )
+
+    def by(self, column: str) -> dict[str, Any]:
+        """Score every system within each value of a column, with the gaps of the best."""
+        return scoring.table_by(self.joined, self.systems, column, self.best)
+
+    def analyses(self, seeds: Mapping[str, Mapping[str, Predictions]]) -> dict[str, Any]:
+        """Return diversity, calibration, shortcuts and the other analyses."""
+        return extras(self.joined, self.combined, self.best, seeds)
+
+    def warnings(self, data: Mapping[str, Any]) -> list[str]:
+        """Return warnings of the labels, the groups, the members and dev."""
+        test, tuning, combined = self.test, self.tuning, self.combined
+        found = [*data["sanity"], *one_answer(data), *test.warnings]
+        found += _few_groups(self.joined, self.drawn)
+        hard = [name for name, one in test.members.items() if one.hard]
+        if 0 < len(hard) < len(test.members) < len(combined):
+            found.append(
+                f"{', '.join(hard)} predicted labels without probabilities, which ensembles treat "
+                "as certain: max then follows them; vote counts every member once"
+            )
+        if tuning is not None:
+            found += tuning.warnings
+            learnt = {self.options.calibrate, self.options.calibrate_fused}
+            if (learnt | {item.strategy for item in combined.values()}) & LEARN_SHARES:
+                found += rarer_on_dev(tuning.clips, test.clips)
+            if left := [name for name, item in combined.items() if "not_eligible" in item.learnt]:
+                found.append(f"{', '.join(left)} could not be chosen: {ONE_GROUP}")
+        return found
 
 
 def _few_groups(joined: Joined[Part], drawn: Resamples) -> list[str]:
@@ -331,66 +360,3 @@ def _few_groups(joined: Joined[Part], drawn: Resamples) -> list[str]:
             what = f"labels {listed(few)} each come from {of}: their recalls have"
         found.append(Finding(f"{what} no interval, {guess}", Kind.GROUPS))
     return found
-
-
-def _warnings(
-    joined: Joined[Part], combined: Mapping[str, Combined], drawn: Resamples
-) -> list[str]:
-    """Return warnings of the groups, test, dev and the splits."""
-    test, tuning = joined.test, joined.tuning
-    found = [*test.warnings, *_few_groups(joined, drawn)]
-    hard = [name for name, one in test.members.items() if one.hard]
-    if 0 < len(hard) < len(test.members) < len(combined):
-        found.append(
-            f"{', '.join(hard)} predicted labels without probabilities, which ensembles treat as "
-            "certain: max then follows them; vote counts every member once"
-        )
-    if tuning is not None:
-        found += tuning.warnings
-        learnt = {joined.options.calibrate, joined.options.calibrate_fused}
-        if (learnt | {item.strategy for item in combined.values()}) & LEARN_SHARES:
-            found += rarer_on_dev(tuning.clips, test.clips)
-        if left := [name for name, item in combined.items() if "not_eligible" in item.learnt]:
-            found.append(f"{', '.join(left)} could not be chosen: {ONE_GROUP}")
-    return [*found, *split_warnings(joined.folds)]
-
-
-def _choice(
-    joined: Joined[Part], combined: Mapping[str, Combined], rows: np.ndarray | None = None
-) -> dict[str, Any] | None:
-    """Choose on dev, or on some rows of it."""
-    tuning, best = joined.tuning, best_on_dev(combined, "uar", "nll")
-    if best is None or tuning is None:
-        return None
-    at = slice(None) if rows is None else rows
-    guesses = {
-        name: item.dev_predictions.codes[at]
-        for name, item in combined.items()
-        if item.dev_predictions is not None
-    }
-    return choice(
-        best if rows is None else None,
-        *(guesses, tuning.codes[at], tuning.groups[at], len(tuning.task.labels)),
-        mean=mean_of_all(combined),
-        random_state=joined.options.random_state,
-    )
-
-
-def _apart(
-    joined: Joined[Part], combined: Mapping[str, Combined], chosen: str
-) -> dict[str, Any] | None:
-    """Return the UAR of what is chosen for each fold without its clips; None of one split."""
-    test, options = joined.test, joined.options
-    codes = {name: item.test.codes for name, item in combined.items()}
-    found = chosen_apart(
-        joined, codes, chosen, lambda rows: (_choice(joined, combined, rows) or {})["chosen"]
-    )
-    if found is None:
-        return None
-    guesses, n_labels = {"": found[1]}, len(test.task.labels)
-    drawn = resample(test.codes, guesses, test.groups, n_labels, pooled=True, **options.draws)
-    interval = list(drawn.interval("", "uar", options.level))
-    return {
-        "systems": found[0],
-        "uar": {"value": drawn.estimates[""]["uar"], "interval": interval},
-    }

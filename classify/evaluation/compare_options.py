@@ -16,6 +16,9 @@ MOST_DRAWS = 1_000_000
 #: options that a task of numbers does not have
 OF_LABELS = ("calibrate", "calibrate_fused", "crossed", "subsets")
 
+#: options that a result repeats
+SHOWN = ("calibrate", "calibrate_fused", "subsets", "n_resamples", "level", "random_state")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CompareOptions:
@@ -70,12 +73,7 @@ class CompareOptions:
         """Return them as the report shows them, as JSON."""
         return {
             "strategies": [one if isinstance(one, str) else one.name for one in self.strategies],
-            "calibrate": self.calibrate,
-            "calibrate_fused": self.calibrate_fused,
-            "subsets": self.subsets,
-            "n_resamples": self.n_resamples,
-            "level": self.level,
-            "random_state": self.random_state,
+            **{name: getattr(self, name) for name in SHOWN},
         }
 
 

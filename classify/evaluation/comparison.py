@@ -21,9 +21,10 @@ from ..models.folders.run_folder import WORK, check_whole
 from .reports.html.clip_rows import clip_rows
 from .reports.html.page import page
 from .reports.markdown.clips_and_training import describe_run
-from .reports.markdown.dimension_report import numbers_markdown
+from .reports.markdown.dimension_report import number_report
 from .reports.markdown.provenance import made
-from .reports.markdown.report import markdown, text_table
+from .reports.markdown.report import label_report, text_table
+from .reports.sections import Section, as_markdown
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -108,13 +109,17 @@ class Comparison:
         systems, measure = self.data["systems"], self.data.get("measure", "uar")
         order = sorted(systems, key=lambda name: -systems[name]["test"][measure]["value"])
         found: dict[str, list[Any]] = {"system": order}
-        for key, score in systems[order[0]]["test"].items():
-            if isinstance(score, Mapping) and "value" in score:
-                scores = [systems[name]["test"][key] for name in order]
-                found[key] = [one["value"] for one in scores]
-                if all(one.get("interval") for one in scores):
-                    found[f"{key} low"] = [one["interval"][0] for one in scores]
-                    found[f"{key} high"] = [one["interval"][1] for one in scores]
+        tests = [systems[name]["test"] for name in order]
+        for key in dict.fromkeys(key for one in tests for key in one):
+            scores = [one.get(key, {}) for one in tests]  # labels alone have no NLL
+            if all(isinstance(one, Mapping) for one in scores) and any(
+                "value" in s for s in scores
+            ):
+                found[key] = [one.get("value") for one in scores]
+                limits = [one.get("interval") for one in scores]
+                if any(limits):
+                    found[f"{key} low"] = [span and span[0] for span in limits]
+                    found[f"{key} high"] = [span and span[1] for span in limits]
         return found
 
     def table(self) -> str:
@@ -130,16 +135,18 @@ class Comparison:
 
     def report(self) -> str:
         """Return the report as Markdown."""
-        plain = _plain(self.data)
-        return numbers_markdown(plain) if plain.get("measure") == "ccc" else markdown(plain)
+        return as_markdown(self._report(_plain(self.data)))
+
+    def _report(self, data: Mapping[str, Any]) -> list[Section]:
+        return number_report(data) if data.get("measure") == "ccc" else label_report(data)
 
     def html(self, clips: Mapping[str, Any] | None = None) -> str:
         """Return the report as one HTML page, with the clips of a `clips.json`."""
-        text, run = self.report(), self.data.get("run")
-        if run:
-            measure = self.data.get("measure", "uar").upper()
-            text += describe_run(_plain(run), "the manifest", measure)
-        return page(_plain(self.data), text, clips)
+        data = _plain(self.data)
+        report = self._report(data)
+        if run := data.get("run"):
+            report += describe_run(run, "the manifest", data.get("measure", "uar").upper())
+        return page(data, report, clips)
 
     def json(self) -> str:
         """Return the result as JSON."""

@@ -1,11 +1,7 @@
-"""The first and the last stage of a comparison: predictions are joined to clips, results to JSON.
-
-Between them, `compare` measures labels and `compare_numbers` numbers.
-"""
+"""The first stage of a comparison: predictions are joined to clips."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -18,15 +14,13 @@ from ..data.predictions import Predictions
 from ..data.splitting.split import Split
 from ..data.task import Task
 from ..data.vocabulary import any_case
-from ..ensembles.combining import Combined
-from ..metrics.scored_clips import Part, Rated, cluster_names, clusters
+from ..metrics.scored_clips import Part, Rated, clusters
 from .compare_options import CompareOptions
 from .dev_and_test import check_apart
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
 
-FORMAT = 2
 P = TypeVar("P", Part, Rated)
 
 
@@ -69,7 +63,7 @@ class Joined(Generic[P]):
             )
         _check_members(members)
         check_manifest(truth, "truth")
-        test = kind.of(members, truth, task, "test")
+        test = kind(members, truth, task, "test")
         for column in (*options.by, options.groups, options.crossed):
             if column is not None:
                 test.clips[column]  # an InputError where there is none, with the nearest name
@@ -77,7 +71,7 @@ class Joined(Generic[P]):
         test.warnings += about
         tuning = None
         if dev is not None and dev_truth is not None:
-            tuning = kind.of(dev, dev_truth, task, "dev")
+            tuning = kind(dev, dev_truth, task, "dev")
             if not options.allow_overlap:
                 tuning.warnings += check_apart(tuning.clips, test.clips)
             tuning.groups, _ = clusters(tuning.clips, options.groups)
@@ -154,134 +148,6 @@ def _answered(one: Any) -> Any:
     kept = [clip for clip, label in zip(one.ids, one.label, strict=True) if label]
     chosen = [label for label in one.label if label]
     return type(one).one_hot(kept, [name for name in one.labels if name], chosen, source=one.source)
-
-
-def assemble(
-    joined: Joined[Any],
-    combined: Mapping[str, Combined],
-    scores: Mapping[str, Any],
-    *,
-    chosen: str | None,
-    task: Mapping[str, Any],
-    groups: Mapping[str, Any],
-    **more: Any,
-) -> dict[str, Any]:
-    """Return `Comparison.data` without warnings yet: what labels and numbers share, and `more`.
-
-    Parameters
-    ----------
-    joined
-        Clips, folds and options.
-    combined, scores
-        Every system, and its scores on test.
-    chosen
-        The system that dev chose.
-    task, groups
-        Their description, as JSON.
-    """
-    return {
-        "format": FORMAT,
-        "task": dict(task),
-        "test": joined.test.describe(),
-        "dev": joined.tuning.describe() if joined.tuning else None,
-        "groups": {"column": joined.options.groups, **groups},
-        "splits": [fold.describe() for fold in joined.folds],
-        "settings": {
-            **joined.options.settings(),
-            "ties": "the first label in task order",
-            "chosen_on": "dev" if joined.tuning else None,
-        },
-        "warnings": [],
-        "chosen": chosen,
-        "pairs_of": None if joined.options.all_pairs else chosen,
-        "systems": {
-            name: {**item.describe(), "test": scores[name]} for name, item in combined.items()
-        },
-        **more,
-    }
-
-
-def best_on_dev(combined: Mapping[str, Combined], lead: str, tie: str) -> str | None:
-    """Return the system that is best on dev; None where none has scores on dev.
-
-    By `lead` (UAR, CCC: higher is better), then by `tie` (NLL, error: lower is better), then fewer
-    members, then the name. What has no value comes last.
-    """
-    places = []
-    for name, item in combined.items():
-        if item.dev:
-            values = -item.dev[lead], item.dev[tie]
-            ranks = [value if np.isfinite(value) else np.inf for value in values]
-            places.append((*ranks, len(item.members), name))
-    return min(places)[-1] if places else None
-
-
-def chosen_apart(
-    joined: Joined[Any],
-    systems: Mapping[str, np.ndarray],
-    chosen: str,
-    choose: Callable[[np.ndarray], str],
-) -> tuple[dict[str, int], np.ndarray] | None:
-    """Return what dev chooses for each fold without the fold's test clips; None of one split.
-
-    The dev clips of a fold are tested in others: the system that is chosen on all of them was also
-    chosen on the clips that it is scored on.
-
-    Parameters
-    ----------
-    joined
-        Dev, test and folds.
-    systems
-        What each system gives to the test clips, `(clips, ...)`.
-    chosen
-        What all of dev chose.
-    choose
-        Given rows of dev, returns the name of a system.
-
-    Returns
-    -------
-    names, given
-        How many folds each system was chosen for, and what those give, `(clips, ...)`.
-    """
-    folds = joined.learnt_apart()
-    names, given = [choose(learnt) for _, learnt in folds], systems[chosen].copy()
-    for (rows, _), name in zip(folds, names, strict=True):
-        given[rows] = systems[name][rows]
-    return (dict(Counter(names)), given) if folds else None
-
-
-def mean_of_all(combined: Mapping[str, Combined]) -> str | None:
-    """Return the mean of all members, which needs no choice; None where it was not requested."""
-    for name, item in combined.items():
-        if item.strategy == "mean" and item.dev and "subsets_tried" not in item.learnt:
-            return name
-    return None
-
-
-def each_group(
-    joined: Joined[Any], systems: Mapping[str, Predictions], measure: str, score: Any
-) -> list[dict[str, Any]]:
-    """Score each system on each group; empty where each clip is a group of its own.
-
-    Parameters
-    ----------
-    joined, systems
-        The clips, and the predictions of each system.
-    measure
-        The name of the scores in the result.
-    score : callable
-        Given rows of test and the predictions of a system, returns a number.
-    """
-    codes = joined.test.groups
-    if joined.options.groups is None or len(np.unique(codes)) == len(codes):
-        return []
-    names = cluster_names(joined.test.clips, joined.options.groups)
-    found = []
-    for code in np.unique(codes):
-        at = np.flatnonzero(codes == code)
-        scores = {name: score(at, one) for name, one in systems.items()}
-        found.append({"group": names[at[0]].lstrip("\0"), "clips": len(at), measure: scores})
-    return found
 
 
 def match_case(

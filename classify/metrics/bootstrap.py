@@ -87,6 +87,11 @@ class Resamples:
         clips = int(self.true[:, weight > 0].sum())
         return share_interval(self.estimates[system][measure], half, clips, float(weight.sum()))
 
+    def score(self, system: str, measure: str, level: float = 0.95) -> dict[str, Any]:
+        """Return one measure and its interval, for JSON."""
+        interval = list(self.interval(system, measure, level))
+        return {"value": self.estimates[system][measure], "interval": interval}
+
     def difference(
         self, a: str, b: str, measure: str, level: float = 0.95, floor: float = 0.0
     ) -> tuple[float, float, tuple[float, float]]:
@@ -114,8 +119,8 @@ class Resamples:
         """
         weight = self._weight(measure)
         known = weight * (self._carriers() >= FEW)
-        share = self._share(known if known.any() else weight).sum(axis=1)
-        own = kish_size(share)
+        shares = self.true / np.maximum(self.true.sum(axis=0), 1)  # of each group and class
+        own = kish_size((shares * (known if known.any() else weight)).sum(axis=1))
         return min(own, self.crossed[0].effective_groups(measure)) if self.crossed else own
 
     def _fewest(self) -> int:
@@ -123,7 +128,7 @@ class Resamples:
         return min(self.groups, self.crossed[0].groups) if self.crossed else self.groups
 
     def _variance(self, of: Callable[[Resamples], np.ndarray], measure: str) -> float:
-        """Return the variance of a measure over groups, or as `evaluation.crossed` says."""
+        """Return the variance of a measure over groups, or over two crossed factors."""
 
         def alone(drawn: Resamples) -> float:
             own = replace(drawn, crossed=None).effective_groups(measure)
@@ -148,10 +153,6 @@ class Resamples:
         if measure in ("accuracy", "weighted_f1"):
             return support / max(1, support.sum())
         return (support > 0) / len(support)
-
-    def _share(self, weight: np.ndarray) -> np.ndarray:
-        """Return the share of each group and class in a measure, `(groups, labels)`."""
-        return self.true / np.maximum(self.true.sum(axis=0), 1) * weight
 
     def _carriers(self) -> np.ndarray:
         """Return how many equally large groups would carry each class, `(labels,)`."""
@@ -248,17 +249,14 @@ def resample(
     dtype = np.float32 if largest < 2**24 else np.float64  # integers stay exact
     kinds, sizes = _kinds(table.reshape(n_groups, -1).astype(dtype))
     whole = table.sum(axis=0, keepdims=True).astype(float)
-    measures = [*MEASURES, *(f"recall {k}" for k in range(n_labels) if per_class)]
-    values = {name: {m: np.empty(n_resamples) for m in measures} for name in predictions}
-    start = 0
+    blocks = []
     for counts in draws(sizes, n_resamples, random_state, dtype):
         drawn = (counts @ kinds).astype(np.float64).reshape(len(counts), -1, n_labels)
-        stop = start + len(counts)
-        for i, name in enumerate(predictions):
-            measured = _measure(drawn, whole, i, per_class)
-            for measure, found in measured.items():
-                values[name][measure][start:stop] = found
-        start = stop
+        blocks.append([_measure(drawn, whole, i, per_class) for i in range(len(predictions))])
+    values = {
+        name: {m: np.concatenate([block[i][m] for block in blocks]) for m in blocks[0][i]}
+        for i, name in enumerate(predictions)
+    }
     estimates = {
         name: {m: float(v[0]) for m, v in _measure(whole, whole, i, per_class).items()}
         for i, name in enumerate(predictions)

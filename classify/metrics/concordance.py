@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -165,6 +166,13 @@ class Measured:
         z, drawn = (np.arctanh(np.clip(one, -NEAR_ONE, NEAR_ONE)) for one in (estimate, sample))
         low, high = interval(float(z), self._wider(drawn), effective, level, float(alone))
         return math.tanh(low), min(math.tanh(high), 1.0)
+
+    def score(
+        self, system: str, name: str, dimension: int = -1, level: float = 0.95
+    ) -> dict[str, Any]:
+        """Return a measure and its interval, for JSON."""
+        value = float(self.estimates[system][name][dimension])
+        return {"value": value, "interval": list(self.interval(system, name, dimension, level))}
 
     def difference(self, a: str, b: str, level: float = 0.95) -> tuple[float, tuple[float, float]]:
         """Return mean CCC of `a` minus that of `b`, and the interval of the difference."""

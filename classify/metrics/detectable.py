@@ -108,20 +108,20 @@ def detectable(
         drawn[one] = root * (mix @ spread)
     if systems is None:
         systems = np.tile([0, 1], (n_pairs, 1))
-    at, differ = np.full(n_pairs, len(GAPS)), differences.any(axis=0)
+    at = np.full(n_pairs, len(GAPS))
     last = len(GAPS) if up_to is None else max(int(np.searchsorted(GAPS, up_to, "right")) - 1, 0)
     likely = len(GAPS) // 2 if up_to is None else last
     equal_systems = _Sets(drawn, share, signs, by_clips)
     for better in np.unique(systems[:, 0]):
         turn = (systems[:, 0] == better) * 1.0 - (systems[:, 1] == better)
-        asked = (turn > 0) & differ
+        asked = turn > 0
         world = _World(equal_systems, less, turn)
-        places = _smallest(world, level, power, likely, last, asked[turn != 0])
+        places = _smallest(world, level, power, likely, last)
         if (places > last).any():
             return found
         at[asked] = places
-        likely = min(int(np.median(at[turn > 0])), len(GAPS) - 1)
-    there = differ & (at < (~np.isnan(less)).sum(axis=1))
+        likely = min(int(np.median(places)), len(GAPS) - 1)
+    there = differences.any(axis=0) & (at < (~np.isnan(less)).sum(axis=1))
     found[there] = GAPS[at[there]]
     return found
 
@@ -191,15 +191,16 @@ class _World:
         return independent(self.differing, squares)
 
 
-def _smallest(
-    world: _World, level: float, power: float, likely: int, last: int, asked: np.ndarray
-) -> np.ndarray:
-    """Return the place in GAPS of the smallest difference found often enough, of the pairs asked.
+def _smallest(world: _World, level: float, power: float, likely: int, last: int) -> np.ndarray:
+    """Return the place in GAPS of the smallest difference found often enough, by pair.
+
+    Of the pairs in which the better system is the first.
 
     A larger difference is found more easily, so steps from the likely place double until it lies
     between two of them, and then it is halved; ``len(GAPS)`` where none is found. Once one is
     beyond the place `last`, the others are not looked for.
     """
+    asked = world.turn > 0
     low = np.zeros(asked.sum(), dtype=int)
     high = np.full(len(low), len(GAPS))
     middle, step = likely, 2

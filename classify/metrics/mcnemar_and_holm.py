@@ -77,33 +77,17 @@ def mcnemar_range(right_a: int, right_b: int, n: int) -> tuple[float, float]:
     return min(p_values), max(p_values)
 
 
-def fewest_apart(n_discordant: int | None = None, level: float = 0.05) -> int:
+def fewest_apart(level: float = 0.05) -> int:
     """Return how many clips apart two systems must be for McNemar's p to fall below `level`.
 
-    Parameters
-    ----------
-    n_discordant
-        Clips on which exactly one system is right; None for the most favourable case, in which one
-        is right wherever the other is.
-    level
-        Level of the test.
-
-    Returns
-    -------
-    apart
-        Clips; larger than `n_discordant` where no outcome could be significant.
+    In the most favourable case, in which one is right wherever the other is.
 
     Examples
     --------
-    >>> fewest_apart(), fewest_apart(40)
-    (6, 14)
+    >>> fewest_apart()
+    6
     """
-    if n_discordant is None:
-        return next(n for n in range(1, 200) if mcnemar(n, 0) < level)
-    for less in range(n_discordant // 2, -1, -1):
-        if mcnemar(n_discordant - less, less) < level:
-            return n_discordant - 2 * less
-    return n_discordant + 1
+    return next(n for n in range(1, 200) if mcnemar(n, 0) < level)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -28,85 +28,89 @@ NO_SPEAKERS = (
 )
 
 
-class Part:
-    """Labelled clips in the order of their ids, with predictions joined to them.
+class Scored(Generic[P]):
+    """Clips of a task in the order of their ids, with predictions joined to them.
 
     The order of ids makes every sum independent of the order of rows in any file.
+
+    Attributes
+    ----------
+    groups, rows
+        Code of the group of each clip, and its place in the manifest, `(clips,)`.
+    dropped
+        Clips that the task leaves out, by what it has in place of a label.
     """
 
-    def __init__(self, clips: Manifest, dropped: dict[str, int], task: Task):
-        self.clips, self.dropped, self.task = clips, dropped, task
-        self.codes = metrics.codes(list(clips["label"]), task.labels)
-        self.members: dict[str, Predictions] = {}
-        self.warnings: list[str] = []
-        self.groups = np.arange(len(clips))  # code of the group of each clip
-        self.rows = np.arange(len(clips))  # place of each clip in the manifest
-
-    @classmethod
-    def of(cls, members: Mapping[str, Predictions], truth: Manifest, task: Task, part: str) -> Part:
-        """Select and label clips by the task, and join the members' predictions to them."""
+    def __init__(self, members: Mapping[str, P], truth: Manifest, task: Task, blank: Any):
         if not members:
             raise InputError("nothing to compare; expected at least one member's predictions")
-        labelled, dropped = task.select(truth)
-        self = cls(labelled.select(sorted(labelled.ids)), dropped, task)
-        place = {clip_id: row for row, clip_id in enumerate(labelled.ids)}
-        self.rows = np.array([place[clip_id] for clip_id in self.clips.ids])
-        left_out = set(truth.ids) - set(labelled.ids)
+        selected, self.dropped = task.select(truth, blank=blank)
+        order = sorted(range(len(selected)), key=selected.ids.__getitem__)
+        self.clips, self.rows = selected.select(order), np.array(order, dtype=int)
+        self.groups = np.arange(len(order))
+        self.warnings: list[str] = []
+        left_out = set(truth.ids) - set(selected.ids)  # their predictions are ignored
+        self.members: dict[str, P] = {}
         for name, given in members.items():
-            self.members[name] = _joined(given, task, self.clips, left_out)
-        missing = metrics.absent(list(self.clips["label"]), task.labels)
-        if missing:
+            known = given.reorder(task.labels)
+            if left_out:
+                known = known.select([i for i in known.ids if i not in left_out])
+            self.members[name] = known.align(self.clips.ids)
+
+    def counted(self, labels: Mapping[str, int], **more: Any) -> dict[str, Any]:
+        """Return counts and hash of the clips, for JSON."""
+        return {
+            "clips": len(self.clips),
+            "manifest": self.clips.hash,
+            "labels": dict(labels),
+            **more,
+            "absent": [label for label, clips in labels.items() if not clips],
+            "left_out": self.dropped,
+        }
+
+
+class Part(Scored[Predictions]):
+    """Labelled clips, with predictions joined to them; `part` is "test" or "dev"."""
+
+    def __init__(
+        self, members: Mapping[str, Predictions], truth: Manifest, task: Task, part: str
+    ) -> None:
+        super().__init__(members, truth, task, "error")
+        self.task, names = task, list(self.clips["label"])
+        self.codes = metrics.codes(names, task.labels)
+        if missing := metrics.absent(names, task.labels):
             most = 1 - len(missing) / len(task.labels)
             text = (
                 f"no {part} clip is {', '.join(missing)}: each label counts 0 in the means, so UAR "
                 f"is {most:.3f} at most; if the corpus has no such label, use a task without it"
             )
             self.warnings.append(Finding(text, Kind.LABELS))
-        return self
 
     def describe(self) -> dict[str, Any]:
         """Return counts and hash of the clips, for JSON."""
-        labels = list(self.clips["label"])
-        return {
-            "clips": len(self.clips),
-            "manifest": self.clips.hash,
-            "labels": {label: labels.count(label) for label in self.task.labels},
-            "absent": metrics.absent(labels, self.task.labels),
-            "left_out": self.dropped,
-        }
+        counts = np.bincount(self.codes, minlength=len(self.task.labels)).tolist()
+        return self.counted(dict(zip(self.task.labels, counts, strict=True)))
 
 
-class Rated:
-    """Rated clips in the order of their ids, with predictions of numbers joined to them."""
+class Rated(Scored[Estimates]):
+    """Rated clips, with predictions of numbers joined to them; `part` is "test" or "dev"."""
 
-    def __init__(self, clips: Manifest, dropped: dict[str, int], task: ScaleTask):
-        self.clips, self.dropped, self.task = clips, dropped, task
-        self.ratings = task.ratings(clips)
-        self.members: dict[str, Estimates] = {}
-        self.warnings: list[str] = []
-        self.groups = np.arange(len(clips))  # code of the group of each clip
-
-    @classmethod
-    def of(
-        cls, members: Mapping[str, Predictions], truth: Manifest, task: ScaleTask, part: str
-    ) -> Rated:
-        """Select the rated clips, and join the members' predictions to them."""
-        if not members:
-            raise InputError("nothing to compare; expected at least one member's predictions")
-        selected, dropped = task.select(truth, blank="drop")
-        self = cls(selected.select(sorted(selected.ids)), dropped, task)
-        left_out = set(truth.ids) - set(self.clips.ids)
+    def __init__(
+        self, members: Mapping[str, Predictions], truth: Manifest, task: ScaleTask, part: str
+    ) -> None:
+        numbers: dict[str, Estimates] = {}
         for name, given in members.items():
             if not isinstance(given, Estimates):
                 raise InputError(
                     f"member {name!r} has class probabilities, and the task {task.name!r} is a "
                     "regression task; expected one number for each of " + ", ".join(task.labels)
                 )
-            self.members[name] = _joined(given, task, self.clips, left_out)
+            numbers[name] = given
+        super().__init__(numbers, truth, task, "drop")
+        self.task, self.ratings = task, task.ratings(self.clips)
         for dimension, column in zip(task.labels, self.ratings.T, strict=True):
             if warning := no_spread(dimension, column[np.isfinite(column)], part):
                 self.warnings.append(Finding(warning, Kind.LABELS))
-        return self
 
     def measured(
         self,
@@ -129,22 +133,7 @@ class Rated:
             known = column[np.isfinite(column)]
             mean, sd = (float(known.mean()), float(known.std())) if len(known) else (None, None)
             rated[name] = {"clips": len(known), "mean": mean, "sd": sd}
-        return {
-            "clips": len(self.clips),
-            "manifest": self.clips.hash,
-            "labels": {name: one["clips"] for name, one in rated.items()},
-            "dimensions": rated,
-            "absent": [name for name, one in rated.items() if not one["clips"]],
-            "left_out": self.dropped,
-        }
-
-
-def _joined(given: P, task: Task, clips: Manifest, left_out: Collection[str]) -> P:
-    """Return the predictions of `clips`; those of clips that the task leaves out are ignored."""
-    known = given.reorder(task.labels)
-    if left_out:
-        known = known.select([i for i in known.ids if i not in left_out])
-    return known.align(clips.ids)
+        return self.counted({n: one["clips"] for n, one in rated.items()}, dimensions=rated)
 
 
 def no_spread(dimension: str, ratings: np.ndarray, part: str) -> str:

@@ -6,13 +6,13 @@ plain texts count as `Kind.OTHER`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any
 
 __all__ = ["Finding", "Kind", "of_splits", "ranked", "split_warnings"]
 
+Count = int | tuple[int, int]
 MOST_NAMES = 5  # folds that are named in one warning
 
 
@@ -39,22 +39,25 @@ class Finding(str):
     kind
         What it is about.
     numbers
-        Counts that the pattern names, which may differ from fold to fold.
+        Counts that the pattern names, which may differ from fold to fold: numbers, or pairs of a
+        number and of how many it is.
 
     Examples
     --------
-    >>> found = Finding("{} clips are alike", Kind.COPIES, 3)
+    >>> found = Finding("{} clips are alike", Kind.COPIES, (3, 30))
     >>> found, found.kind.name
-    ('3 clips are alike', 'COPIES')
+    ('3 of 30 clips are alike', 'COPIES')
+    >>> Finding("{} clips are alike", Kind.COPIES, (30, 30))
+    'all 30 clips are alike'
     """
 
     kind: Kind
     pattern: str
-    numbers: tuple[int, ...]
+    numbers: tuple[Count, ...]
 
-    def __new__(cls, text: str, kind: Kind = Kind.OTHER, *numbers: int) -> Finding:
+    def __new__(cls, text: str, kind: Kind = Kind.OTHER, *numbers: Count) -> Finding:
         """Fill in the numbers."""
-        self = super().__new__(cls, _filled(text, numbers))
+        self = super().__new__(cls, _filled(text, [numbers]))
         self.kind, self.pattern, self.numbers = kind, text, numbers
         return self
 
@@ -128,13 +131,21 @@ def _together(found: Sequence[tuple[str, Finding]], n_names: int) -> Finding:
         where = f"all {n_names} folds" if n_names > 1 else ""
     elif len(names) > MOST_NAMES:
         where += f" and {len(names) - MOST_NAMES} more"
-    counts = zip(*(each.numbers for _, each in found), strict=True)
-    spans = [f"{min(own)} to {max(own)}" if len({*own}) > 1 else f"{own[0]}" for own in counts]
-    text = _filled(one.pattern, spans)
+    text = _filled(one.pattern, [each.numbers for _, each in found])
     return Finding(f"{where}: {text}" if where else text, one.kind)
 
 
-def _filled(pattern: str, numbers: Sequence[int | str]) -> str:
-    """Fill in counts, and call 30 of 30 all 30."""
-    text = pattern.format(*numbers) if numbers else pattern
-    return re.sub(r"(?<!to )\b(\d+(?: to \d+)?) of \1 ", r"all \1 ", text) if numbers else text
+def _filled(pattern: str, numbers: Sequence[Sequence[Count]]) -> str:
+    """Fill in the counts, which several warnings of one pattern have each."""
+    counts = [_counted(own) for own in zip(*numbers, strict=True)]
+    return pattern.format(*counts) if counts else pattern
+
+
+def _counted(own: Sequence[Any]) -> str:
+    """Return counts from the lowest to the highest, and 30 of 30 as all 30."""
+    if isinstance(own[0], tuple):
+        part, whole = zip(*own, strict=True)
+        return (
+            f"all {_counted(whole)}" if part == whole else f"{_counted(part)} of {_counted(whole)}"
+        )
+    return f"{min(own)} to {max(own)}" if len({*own}) > 1 else f"{own[0]}"

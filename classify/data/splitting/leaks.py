@@ -142,12 +142,11 @@ def check_texts(parts: Parts) -> list[str]:
         n = sum(plain(text) in same for text in parts[part]["text"])
         messages.append(
             Finding(
-                f"{{}} of {{}} clips of {part} have a text that also occurs in train "
+                f"{{}} clips of {part} have a text that also occurs in train "
                 f"({{}} text{'s' * (len(texts) > 1)}): members that read text may have seen the "
                 "same words",
                 Kind.TEXTS,
-                n,
-                len(parts[part]),
+                (n, len(parts[part])),
                 len(texts),
             )
         )

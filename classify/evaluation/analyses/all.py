@@ -141,13 +141,9 @@ def _calibration(joined: Joined[Part], tuning: Part) -> dict[str, Any]:
         fitted = Temperature().fit(tuning.members[name], names, speakers)
         calm = fitted.apply(member).proba.copy()
         for at, learnt in apart:
-            known, asked = (part.members[name].ids for part in (tuning, test))
-            one = Temperature().fit(
-                tuning.members[name].select([known[row] for row in learnt]),
-                [names[row] for row in learnt],
-                speakers[learnt],
-            )
-            calm[at] = one.apply(member.select([asked[row] for row in at])).proba
+            known = tuning.members[name].take(learnt)
+            one = Temperature().fit(known, [names[row] for row in learnt], speakers[learnt])
+            calm[at] = one.apply(member.take(at)).proba
         rows[name] = {
             "temperature": fitted.temperature_,
             "ece": metrics.ece(test.codes, member.proba),

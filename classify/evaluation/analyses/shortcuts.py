@@ -104,14 +104,15 @@ def audit(
             n_resamples=N_RESAMPLES,
             random_state=random_state,
         )
-        uar = drawn.estimates[factor]["uar"]
+        uar = drawn.score(factor, "uar")
+        gain = uar["value"] - chance
         p = dealt(truth, guess, len(labels), random_state=random_state)
         rows[factor] = {
-            "uar": {"value": uar, "interval": list(drawn.interval(factor, "uar"))},
-            "gain": uar - chance,
+            "uar": uar,
+            "gain": gain,
             "p": p,
             "clips": len(truth),
-            "shortcut": bool(uar - chance >= LEAST_GAIN and p < LEVEL),
+            "shortcut": bool(gain >= LEAST_GAIN and p < LEVEL),
         }
     return {
         "chance": chance,

@@ -67,16 +67,9 @@ def check_relation(
     chance = 1 / n_labels
     dev, dev_error, few_dev = _uar(dev_truth, dev_guess, n_labels, dev_groups)
     test, error, few = _uar(truth, guess, n_labels, groups)
-    warnings = []
-    warnings += _shifted(name, truth, guess, n_labels)
-    warnings += _exchanged(
-        name,
-        metrics.confusion_of_codes(dev_truth, dev_guess, n_labels),
-        truth,
-        guess,
-        groups,
-        labels,
-    )
+    dev_matrix = metrics.confusion_of_codes(dev_truth, dev_guess, n_labels)
+    warnings = _shifted(name, truth, guess, n_labels)
+    warnings += _exchanged(name, dev_matrix, truth, guess, groups, labels)
     above = dev - chance
     far = max(few, few_dev) * np.hypot(error, dev_error)
     collapsed = test - chance < above / 2 and dev - test > far

@@ -167,20 +167,15 @@ def _cell(
     known = predictions.align(clips.ids)
     codes = clusters(clips, groups)[0]
     if isinstance(task, ScaleTask):
-        measured = measure(task.ratings(clips), {"": known.proba}, codes, task.limits, **draws)
-        value = float(measured.estimates[""]["ccc"][-1])
-        return {
-            "clips": len(clips),
-            "groups": measured.groups,
-            "absent": [],
-            "ccc": {"value": value, "interval": list(measured.interval("", "ccc"))},
-        }
-    labels = task.labels
-    truth = metrics.codes(list(clips["label"]), labels)
-    drawn = resample(truth, {"": known.codes}, codes, len(labels), **draws)
+        drawn = measure(task.ratings(clips), {"": known.proba}, codes, task.limits, **draws)
+        absent = []
+    else:
+        labels = list(clips["label"])
+        truth, absent = metrics.codes(labels, task.labels), metrics.absent(labels, task.labels)
+        drawn = resample(truth, {"": known.codes}, codes, len(task.labels), **draws)
     return {
         "clips": len(clips),
         "groups": drawn.groups,
-        "absent": metrics.absent(list(clips["label"]), labels),
-        "uar": {"value": drawn.estimates[""]["uar"], "interval": list(drawn.interval("", "uar"))},
+        "absent": absent,
+        task.measure: drawn.score("", task.measure),
     }

@@ -16,15 +16,15 @@ import yaml
 
 from ....cache.errors import AffektError, shaped
 from ...data.escape import md
-from ...metrics.bootstrap import FEWEST_GROUPS
 from ...models.folders.run_folder import chosen_system
 from ...serving.loading import open_system
 from ..comparison import Comparison
 from .card_metadata import metadata
 from .markdown.choice_on_dev import test_uses, why_chosen
 from .markdown.column_tables import divides_like
-from .markdown.markdown_tables import score, table
-from .markdown.system_order import columns, groups_of
+from .markdown.markdown_tables import score
+from .markdown.system_order import chance, columns, groups_of, has_intervals
+from .sections import Table
 
 if TYPE_CHECKING:
     from ...models.new_clips.system import System
@@ -88,7 +88,7 @@ def _card(run: str | Path, data: Mapping[str, Any], system: str | None) -> str:
         _limits(data),
         f"## Use\n\n{use}",
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(map(str, parts)) + "\n"
 
 
 def _what(data: Mapping[str, Any], name: str, entry: Mapping[str, Any], reads: set[str]) -> str:
@@ -110,7 +110,7 @@ def _what(data: Mapping[str, Any], name: str, entry: Mapping[str, Any], reads: s
     return " ".join(lines)
 
 
-def _map(data: Mapping[str, Any], entry: Mapping[str, Any], system: System | None) -> Iterator[str]:
+def _map(data: Mapping[str, Any], entry: Mapping[str, Any], system: System | None) -> Iterator[Any]:
     """Yield how the system is made: what each member reads, and what its labels mean."""
     trained = data.get("run", {}).get("members", {})
     weights = (entry.get("learnt") or {}).get("weights") or {}
@@ -120,7 +120,7 @@ def _map(data: Mapping[str, Any], entry: Mapping[str, Any], system: System | Non
         weight = [f"{weights.get(member, 0):.3f}"] if weights else []
         rows.append([md(member), _reads(member, parts, system), _head(parts), *weight])
     header = ["member", "reads", "head", *(["weight"] if weights else [])]
-    yield f"## How it is made\n\n{table(header, rows, left=3)}"
+    yield f"## How it is made\n\n{Table(header, rows, left=3)}"
     if made := data.get("made"):
         yield f"Made with affekt {md(made['affekt'])}, {md(made['date'])}."
     task = next(iter(system.models.values())).task if system else None
@@ -130,7 +130,7 @@ def _map(data: Mapping[str, Any], entry: Mapping[str, Any], system: System | Non
             yield "Which labels of corpora each label stands for is in config.json."
             return
         rows = [[md(label), ", ".join(map(md, some))] for label, some in raw.items()]
-        yield table(["label", "stands for the labels"], rows, left=2)
+        yield Table(["label", "stands for the labels"], rows, left=2)
 
 
 def _reads(member: str, parts: list[Mapping[str, Any]], system: System | None) -> str:
@@ -162,19 +162,19 @@ def _head(parts: list[Mapping[str, Any]]) -> str:
 def _results(data: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> str:
     groups, numeric = data["groups"], data.get("measure") == "ccc"
     noun = md(groups_of(data))
-    if groups["count"] < FEWEST_GROUPS:
+    if not has_intervals(data):
         spread = f"{groups['count']} {noun}: too few for intervals"
     else:
         crossed = f" and values of {md(groups['crossed'])}" if groups.get("crossed") else ""
         level = f"{100 * data['settings']['level']:g}"
         spread = f"{level} % intervals over {groups['count']} {noun}{crossed}"
-    chance = f"chance is {1 / len(data['task']['labels']):.3f} UAR"
+    note = f"chance is {chance(data):.3f} UAR"
     if numeric:
-        chance = "CCC and r are means over dimensions, the error is a share of the scale's range"
+        note = "CCC and r are means over dimensions, the error is a share of the scale's range"
     measures = [[label, score(entry["test"][key])] for key, label in columns(data)]
     parts = [
-        f"## Results\n\nOn {data['test']['clips']} test clips, {spread}; {chance}.",
-        table(["measure", "test"], measures),
+        f"## Results\n\nOn {data['test']['clips']} test clips, {spread}; {note}.",
+        Table(["measure", "test"], measures),
         _each_dimension(entry) if numeric else _each_label(entry),
     ]
     lead, title = columns(data)[0]
@@ -190,8 +190,8 @@ def _results(data: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> st
                 [md(value), str(row["clips"]), score(row["systems"][name][lead])]
                 for value, row in found["values"].items()
             ]
-            parts.append(table([md(column), "clips", title], rows))
-    return "\n\n".join(parts)
+            parts.append(Table([md(column), "clips", title], rows))
+    return "\n\n".join(map(str, parts))
 
 
 def _range_of_groups(found: Mapping[str, Any], name: str, lead: str, title: str, noun: str) -> str:
@@ -203,20 +203,20 @@ def _range_of_groups(found: Mapping[str, Any], name: str, lead: str, title: str,
     return f"{title} of single {noun}: {values[0]:.3f} to {values[-1]:.3f}."
 
 
-def _each_label(entry: Mapping[str, Any]) -> str:
+def _each_label(entry: Mapping[str, Any]) -> Table:
     rows = [
         [md(label), f"{one['recall']:.3f}", f"{one['precision']:.3f}", str(one["support"])]
         for label, one in entry["test"]["classes"].items()
     ]
-    return table(["label", "recall", "precision", "clips"], rows)
+    return Table(["label", "recall", "precision", "clips"], rows)
 
 
-def _each_dimension(entry: Mapping[str, Any]) -> str:
+def _each_dimension(entry: Mapping[str, Any]) -> Table:
     rows = [
         [md(name), *(score(one[key]) for key in ("ccc", "pearson", "error")), str(one["clips"])]
         for name, one in entry["test"]["dimensions"].items()
     ]
-    return table(["dimension", "CCC", "Pearson r", "mean absolute error", "clips"], rows)
+    return Table(["dimension", "CCC", "Pearson r", "mean absolute error", "clips"], rows)
 
 
 def _data(data: Mapping[str, Any], entry: Mapping[str, Any]) -> str:

@@ -18,11 +18,12 @@ from ....cache.files.output_checks import check_output
 from ....cache.files.reading import read_object
 from ...options import SYSTEM
 
+PATH = click.Path(path_type=Path)
 MOST_AUDIO = 20_000_000  # bytes of recordings in one page
 
 
 @click.command(cls=Command)
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @click.option(
     "--audio",
     type=click.Choice(["link", "embed", "none"]),
@@ -34,7 +35,7 @@ MOST_AUDIO = 20_000_000  # bytes of recordings in one page
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="File to write: the page (.html), or LaTeX tables (.tex).",
 )
 def report(run: Path, audio: str, output: Path) -> None:
@@ -117,11 +118,9 @@ def _with_audio(rows: list[list[Any]], audio: str, folder: Path, output: Path) -
 
 
 @click.command(cls=Command)
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PATH)
 @SYSTEM
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="File to write.  [default: stdout]"
-)
+@click.option("-o", "--output", type=PATH, help="File to write.  [default: stdout]")
 def card(run: Path, system: str | None, output: Path | None) -> None:
     """Write a model card for RUN, the folder that `affekt run` wrote.
 

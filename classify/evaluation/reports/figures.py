@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
@@ -13,12 +13,12 @@ from typing import Any
 from ....cache.files.atomic_writes import write_whole
 from ...serving.drawing import fonts_for, new_figure, plain
 from .markdown.markdown_tables import score
-from .markdown.system_order import ordered
+from .markdown.system_order import best_of
 from .pictures.kinds import Curve, Dot, Dots, Matrix, Picture
 from .pictures.leaderboard import leaderboard
-from .pictures.of_section import picture, reliability
+from .pictures.of_section import picture
+from .sections import Data
 
-Data = Mapping[str, Any]
 Name = Callable[[str], str]
 FORMATS = ("svg", "png")
 #: colours of page.css in light
@@ -40,7 +40,7 @@ STYLE = {
 }
 MOST_ROWS, MOST_SIGNS = 40, 34  # of a figure, of a name
 MOST_WITH_TEXT = 30  # names of a matrix whose cells have texts
-#: name of the file -> section of the report, and what has to be in the JSON
+#: name of the picture and its file -> title, and what has to be in the JSON
 SECTIONS = {
     "abstain": ("Answering only when sure", "abstain"),
     "classes": ("Classes", "test"),
@@ -99,14 +99,13 @@ def pictures(data: Data) -> dict[str, Picture]:
     numbers = data.get("measure") == "ccc"
     for name, (title, needed) in SECTIONS.items():
         if data.get(needed) and (name == "differences" or not numbers):
-            found[name] = picture(data, _title(data, title))
-    measure = "CCC" if numbers else "UAR"
+            found[name] = picture(data, name, _title(data, title))
     for column in data["by"]:
-        found[f"by-{_signs(column)}"] = picture(data, f"{measure} by {column}")
+        found[f"by-{_signs(column)}"] = picture(data, "by", column)
     group = data["groups"]["column"]
     if group and group not in data["by"] and len(data["groups"]["values"]) > 1:
-        found[f"each-{_signs(group)}"] = picture(data, f"Each {group}")
-    found["reliability"] = reliability(data)
+        found[f"each-{_signs(group)}"] = picture(data, "each", f"Each {group}")
+    found["reliability"] = picture(data, "reliability", "")
     return {name: shown for name, shown in found.items() if shown is not None}
 
 
@@ -119,7 +118,7 @@ def _title(data: Data, section: str) -> str:
     if section == "Differences":
         of = data["pairs_of"]
         return f"{section}: {of} against each other system" if of else f"{section}: all pairs"
-    best = data["chosen"] or ordered(data)[0]
+    best = best_of(data)
     if section == "Learning curve":
         return f"{section} of {data.get('learning_curve_of', best)}"
     return (

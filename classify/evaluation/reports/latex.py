@@ -2,14 +2,14 @@ r"""LaTeX tables of a comparison (booktabs), ready for ``\input``; they hold no 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ...data.escape import latex
 from .markdown.dimension_report import by_dimension
-from .markdown.system_order import columns, groups_of, of_groups, ordered
+from .markdown.markdown_tables import score
+from .markdown.system_order import best_of, columns, groups_of, of_groups, ordered
+from .sections import Data
 
-Data = Mapping[str, Any]
 NEEDS = r"% needs \usepackage{booktabs}"
 
 
@@ -71,23 +71,23 @@ def by_dimensions_table(data: Data, column: str) -> str:
         for value, own in found.items()
     ]
     header = [latex(column), *map(latex, data["task"]["labels"])]
-    caption = f"CCC of {latex(ordered(data)[0])} on each scale, by {latex(column)}."
+    caption = f"CCC of {latex(best_of(data))} on each scale, by {latex(column)}."
     return _table(header, rows, caption, f"tab:scales-{_key(column)}")
 
 
 def pairs_table(data: Data) -> str:
     """Return the pairs of the chosen system (else of the best) with the others."""
-    first, (lead, title) = data["chosen"] or ordered(data)[0], columns(data)[0]
-    what = "right" if lead == "uar" else "smaller error in"
+    first, (lead, title) = best_of(data), columns(data)[0]
+    what, count = (
+        ("right", "right_{}") if lead == "uar" else ("smaller error in", "groups_{}_better")
+    )
     rows = []
     for pair in data["pairs"]:
         if first not in (pair["a"], pair["b"]):
             continue
         mine = pair["a"] == first
         other, sign = (pair["b"], 1) if mine else (pair["a"], -1)
-        kind = "right" if lead == "uar" else "groups"
-        suffix = "" if lead == "uar" else "_better"
-        counts = [pair[f"{kind}_{one}{suffix}"] for one in ("ab" if mine else "ba")]
+        counts = [pair[count.format(one)] for one in ("ab" if mine else "ba")]
         rows.append(
             [
                 latex(other),
@@ -138,13 +138,8 @@ def _key(column: str) -> str:
 
 
 def _score(value: Data, *, with_interval: bool = False) -> str:
-    if value["value"] is None:
-        return "--"
-    text = f"{value['value']:.3f}"
-    span = value.get("interval")
-    if with_interval and span and span[0] is not None:
-        text += f" [{span[0]:.3f}, {span[1]:.3f}]"
-    return text
+    text, blank, span = score(value).partition(" ")
+    return "--" if text == "-" else text + (blank + span if with_interval else "")
 
 
 def _p(value: float | None) -> str:

@@ -62,7 +62,7 @@ def compare_counts(counts: Mapping[str, int], n: int) -> dict[str, Any]:
     return {
         "clips": n,
         "level": LEVEL,
-        "needed": fewest_apart(None, 1 - LEVEL),
+        "needed": fewest_apart(1 - LEVEL),
         "systems": {
             name: {
                 "right": right,

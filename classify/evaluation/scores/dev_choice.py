@@ -112,15 +112,15 @@ def choose(
     wider = math.sqrt(groups / (groups - 1)) if groups > 1 else 1.0  # draws vary too little
     moved = np.nan_to_num(drawn - values[:, None]) * wider
     best = mean if mean is not None and whole[mean] == whole[best] else best
-    found: dict[str, Any] = {"chosen": best, "best": best, "mean": mean}
-    found |= {"lead": None, "needed": None}
+    chosen, lead, needed = best, None, None
     if mean is not None:
-        found["lead"] = whole[best] - whole[mean]
+        lead = whole[best] - whole[mean]
         luck = (moved - moved[names.index(mean)]).max(axis=0).mean()
-        found["needed"] = float(luck) * FULL_LUCK / groups
-        found["chosen"] = best if found["lead"] > found["needed"] else mean
-    found["why"] = "" if found["chosen"] == best else WHY_MEAN
-    found |= {"systems": len(names), "groups": groups}
+        needed = float(luck) * FULL_LUCK / groups
+        chosen = best if lead > needed else mean
+    why = "" if chosen == best else WHY_MEAN
+    found = {"chosen": chosen, "best": best, "mean": mean, "lead": lead, "needed": needed}
+    found |= {"why": why, "systems": len(names), "groups": groups}
     if groups < 2:
         return {**found, "same": None, "optimism": None, "optimism_if_equal": None}
     first = (drawn >= drawn.max(axis=0) - 1e-12).astype(float)

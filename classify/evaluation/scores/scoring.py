@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -98,11 +97,9 @@ def pairs(
         One for each pair, with `p_uar` and `p_uar_corrected` (NaN below five groups: no test),
         `uar_detectable` (NaN: none can be found) and a sentence.
     """
-    names = list(guesses)
-    asked = [pair for pair in combinations(names, 2) if first in (None, *pair)]
+    asked = pairs_of(guesses, first)
     if not asked:
         return []
-    asked = [(first, *{*pair} - {first}) if first else pair for pair in asked]
     _, groups = np.unique(groups, return_inverse=True)
     n_groups = int(groups.max()) + 1
     right = {name: guess == truth for name, guess in guesses.items()}
@@ -147,6 +144,19 @@ def pairs(
         for row in rows:
             row["groups_needed"] = needed
     return rows
+
+
+def pairs_of(names: Iterable[str], first: str | None) -> list[tuple[str, str]]:
+    """Return the pairs of `first` with every other system; without, all pairs.
+
+    Examples
+    --------
+    >>> pairs_of("abc", None), pairs_of("abc", "b")
+    ([('a', 'b'), ('a', 'c'), ('b', 'c')], [('b', 'a'), ('b', 'c')])
+    """
+    if first is None:
+        return list(combinations(names, 2))
+    return [(first, name) for name in names if name != first]
 
 
 class Family(NamedTuple):
@@ -270,24 +280,18 @@ def table_by(
         drawn = resample(
             codes, guesses, groups, n_labels, pooled=joined.pooled(at), **options.draws
         )
-        support = Counter(codes.tolist())
-        scale = {measure: n_labels / len(support) for measure in ("uar", "macro_f1")}
+        there = np.unique(codes)
+
+        def scored(name: str, measure: str) -> dict[str, Any]:
+            found = drawn.score(name, measure, options.level)
+            scale = n_labels / len(there) if measure in ("uar", "macro_f1") else 1.0
+            limits = [limit * scale for limit in found["interval"]]
+            return {"value": found["value"] * scale, "interval": limits}
+
         return {
             "groups": drawn.groups,
-            "absent": [label for k, label in enumerate(labels) if not support[k]],
-            "systems": {
-                name: {
-                    measure: {
-                        "value": drawn.estimates[name][measure] * scale.get(measure, 1.0),
-                        "interval": [
-                            limit * scale.get(measure, 1.0)
-                            for limit in drawn.interval(name, measure, options.level)
-                        ],
-                    }
-                    for measure in MEASURES
-                }
-                for name in guesses
-            },
+            "absent": [label for k, label in enumerate(labels) if k not in there],
+            "systems": {name: {m: scored(name, m) for m in MEASURES} for name in guesses},
         }
 
     rows = by_value(joined, column, measured)

@@ -43,29 +43,13 @@ def one_answer(data: Mapping[str, Any], *systems: str) -> list[str]:
     ]
 
 
-def verdict(a: str, b: str, right_a: int, right_b: int, n: int, p: float) -> str:
-    """Return in one sentence what a test showed.
-
-    Examples
-    --------
-    >>> verdict("mean", "MarIA", 225, 224, 300, 1.0)
-    'mean and MarIA: no difference can be shown: 225 vs 224 of 300, p = 1.0'
-    >>> verdict("mean", "max", 225, 211, 300, 0.0001)
-    'mean is better than max: 225 vs 211 of 300, p = 0.0001'
-    """
-    counts = f"{right_a} vs {right_b} of {n}, p = {p_text(p)}"
-    if p >= 0.05:
-        return f"{a} and {b}: no difference can be shown: {counts}"
-    return f"{a} is {'better' if right_a > right_b else 'worse'} than {b}: {counts}"
-
-
 def verdict_of_pair(row: Mapping[str, Any], measure: str = "uar") -> str:
     """Return in one sentence what the test of a pair showed: difference, interval, p, speakers.
 
     Parameters
     ----------
     row
-        A row of `scoring.pairs`, or of `compare_numbers` where the measure is "ccc".
+        A row of `scoring.pairs`, or of `Numbers.pairs` where the measure is "ccc".
 
     Examples
     --------
@@ -109,20 +93,20 @@ def verdict_of_counts(a: str, b: str, right_a: int, right_b: int, n: int) -> str
     """
     low, high = mcnemar_range(right_a, right_b, n)
     counts = f"{right_a} vs {right_b} of {n}, p"
+    decided = (low < 0.05) == (high < 0.05)
     if low == high:
-        return verdict(a, b, right_a, right_b, n, low)
+        counts += f" = {p_text(low)}"
+    elif not decided:
+        counts += f" between {p_text(low)} and {p_text(high)}"
+    elif low >= 0.05:
+        counts += f" at least {p_text(low)} (to {p_text(high)})"
+    else:
+        counts += f" at most {p_text(high)}"
+    if not decided:
+        return f"{a} and {b}: the counts alone do not decide: {counts}"
     if low >= 0.05:
-        return (
-            f"{a} and {b}: no difference can be shown: {counts} at least {p_text(low)} "
-            f"(to {p_text(high)})"
-        )
-    if high < 0.05:
-        better = "better" if right_a > right_b else "worse"
-        return f"{a} is {better} than {b}: {counts} at most {p_text(high)}"
-    return (
-        f"{a} and {b}: the counts alone do not decide: {counts} between {p_text(low)} and "
-        f"{p_text(high)}"
-    )
+        return f"{a} and {b}: no difference can be shown: {counts}"
+    return f"{a} is {'better' if right_a > right_b else 'worse'} than {b}: {counts}"
 
 
 def verdict_over_corpora(pair: Mapping[str, Any], data: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ from ...evaluation.compare import compare_with
 from ...evaluation.compare_options import CompareOptions
 from ...evaluation.comparison import Comparison
 from ...evaluation.reports.markdown.clips_and_training import WIDE, describe_run
+from ...evaluation.reports.sections import as_markdown
 from ...evaluation.scores.vote_scores import compare_votes
 from ...metrics.scored_clips import clusters
 from ..members.shares import Division
@@ -141,7 +142,8 @@ def write_comparison(
 ) -> None:
     """Write `comparison.json`, the report and the ensembles, and perhaps ``all-clips/``."""
     source, measure = ready.labelled.source, ready.task.measure.upper()
-    comparison.write(folder, ending=describe_run(comparison.data["run"], source, measure))
+    run = describe_run(comparison.data["run"], source, measure)
+    comparison.write(folder, ending=f"\n{as_markdown(run, '##')}")
     write_replays(folder, comparison.replays)
     for name in comparison.replays:
         place = folder / "ensembles" / name[:60]  # a subset is named after all its members

@@ -20,7 +20,8 @@ from ....cache.files.atomic_writes import write_whole
 from ...data.escape import md
 from ...ensembles.combining import free_name
 from ...evaluation.reports.html.page import page
-from ...evaluation.reports.markdown.markdown_tables import MEASURES, aligned, table
+from ...evaluation.reports.markdown.markdown_tables import MEASURES, aligned
+from ...evaluation.reports.sections import Section, Table, as_markdown
 from ...metrics.intervals import student
 
 if TYPE_CHECKING:
@@ -139,8 +140,8 @@ def repeats_table(data: Mapping[str, Any]) -> str:
 
 def write_repeats(folder: Path, data: Mapping[str, Any]) -> None:
     """Write `repeats.json`, `report.md` and `report.html` into the folder of a run."""
-    text, report = json.dumps(data, indent=1, ensure_ascii=False) + "\n", _markdown(data)
-    files = {REPEATS: text, "report.md": report, "report.html": page(data, report)}
+    text, report = json.dumps(data, indent=1, ensure_ascii=False) + "\n", _sections(data)
+    files = {REPEATS: text, "report.md": as_markdown(report), "report.html": page(data, report)}
     for name, content in files.items():
         write_whole(folder / name, content)
 
@@ -163,7 +164,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     return [shown, *(f"{uar[key]:.3f}" for key in ("sd", "low", "high")), *others]
 
 
-def _markdown(data: Mapping[str, Any]) -> str:
+def _sections(data: Mapping[str, Any]) -> list[Section]:
     repeats = data["repeats"]
     header = ["system", "UAR", "sd", "lowest", "highest", *list(MEASURES.values())[1:]]
     rows = [[md(name), *_cells(data["systems"][name])] for name in _ordered(data)]
@@ -173,19 +174,21 @@ def _markdown(data: Mapping[str, Any]) -> str:
     ]
     about = ABOUT_FOLDS if data.get("folds") else ABOUT_SPLITS
     interval = f", with the {100 * data['level']:g} % interval of the mean {about}"
-    parts = [
-        f"# {len(repeats)} repeats: {md(data['task']['name'])}",
+    means = [
         "For each repeat the clips were split again, and every member and ensemble was trained "
         f"and chosen again. Means over repeats{interval if _known(data) else f': {TOO_FEW}.'}",
-        table(header, rows),
-        "## UAR of each repeat",
-        table(["system", *repeats], single),
+        Table(header, rows),
     ]
+    each: list[Table | str] = [Table(["system", *repeats], single)]
     if data["chosen"]:
         counts = ", ".join(f"{md(name)} {count}" for name, count in data["chosen"].items())
-        parts.append(f"How often each was chosen on dev: {counts}.")
+        each.append(f"How often each was chosen on dev: {counts}.")
     links = [
-        f"- {name}: {one['test_clips']} test clips, `{one['folder']}/report.md`"
+        f"{name}: {one['test_clips']} test clips, `{one['folder']}/report.md`"
         for name, one in repeats.items()
     ]
-    return "\n\n".join([*parts, "## Each repeat", "\n".join(links)]) + "\n"
+    return [
+        Section(f"{len(repeats)} repeats: {data['task']['name']}", means),
+        Section("UAR of each repeat", each),
+        Section("Each repeat", [links]),
+    ]

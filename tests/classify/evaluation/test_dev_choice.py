@@ -74,7 +74,7 @@ def test_the_only_system_is_not_called_the_best_of_many():
     for words in ("Chosen on dev", "Order:", "* chosen"):
         assert words not in text + result.table()
     result.data["run"] = {"members": {"m": {"parts": [{"tried": [{}] * 4, "seeds": [{}] * 2}]}}}
-    text = how_chosen(result.data)
+    [text] = filter(None, how_chosen(result.data))
     assert text.startswith("It is the only system, with the best of 5 settings and seeds by UAR on")
     assert "drawn again" not in text
 

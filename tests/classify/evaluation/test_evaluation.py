@@ -124,8 +124,8 @@ def test_subsets_are_scored_by_choices_that_did_not_see_the_fold():
     gaps = []
     for _ in range(6):
         dev = {f"m{k}": member(table) for k in range(6)}
-        part = Part.of(dev, table, task, "dev")
-        on_test = Part.of({name: member(test) for name in dev}, test, task, "test").members
+        part = Part(dev, table, task, "dev")
+        on_test = Part({name: member(test) for name in dev}, test, task, "test").members
         groups = np.repeat(np.arange(6), 30)
         found = combine_all(on_test, ["mean"], part.members, part.codes, groups, subsets=True)
         [best] = search(part.members, part.codes, ["mean"])
@@ -283,7 +283,7 @@ def test_a_warning_of_several_folds_is_given_once_and_names_them():
         return Split(clips, clips, clips, "kfold", name, warnings)
 
     def texts(seen, of):
-        return Finding("{} of {} clips of dev were seen", Kind.TEXTS, seen, of)
+        return Finding("{} clips of dev were seen", Kind.TEXTS, (seen, of))
 
     folds = [
         fold("fold 1", "dev has no clip of joy", texts(45, 60)),
@@ -303,7 +303,7 @@ def test_a_warning_of_several_folds_is_given_once_and_names_them():
     many = [fold(f"{k}", *["alike"][: k < 7]) for k in range(9)]
     assert of_splits(many) == ["0, 1, 2, 3, 4 and 2 more: alike"]
     copied = copy.deepcopy(texts(45, 60))  # as when it goes to another process
-    assert (copied, copied.kind, copied.numbers) == (texts(45, 60), Kind.TEXTS, (45, 60))
+    assert (copied, copied.kind, copied.numbers) == (texts(45, 60), Kind.TEXTS, ((45, 60),))
 
 
 def test_gaps_stand_in_the_report():
@@ -360,3 +360,14 @@ def test_calibration_after_fusion_is_scored_out_of_fold_and_is_what_is_served():
     )
     with pytest.raises(InputError, match="`calibrate_fused='temperature'` is fitted on dev"):
         compare(test, table, task, calibrate_fused="temperature", n_resamples=50)
+
+
+def test_a_frame_shows_systems_with_and_without_probabilities():
+    table, proba = corpus(8)
+    first = next(iter(proba.values()))
+    systems = {**proba, "labels": Predictions.one_hot(first.ids, LABELS, first.label)}
+    result = compare(systems, table, Task.from_labels(LABELS), strategies=[], n_resamples=50)
+    frame = result.to_frame().set_index("system")
+    for column in ("nll", "nll low", "ece"):
+        assert frame[column].isna().to_dict() == {name: name == "labels" for name in frame.index}
+    assert "labels" in result._repr_html_()

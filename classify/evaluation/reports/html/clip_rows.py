@@ -15,12 +15,12 @@ from .....cache.errors import InputError
 from ....data.scales import ScaleTask
 from ....data.splitting.leaks import speakers
 from ..markdown.system_order import ordered
+from ..sections import Data
 
 if TYPE_CHECKING:
     from .....cache.manifest import Manifest
     from ....data.predictions import Predictions
 
-Data = Mapping[str, Any]
 MOST_BYTES = 1_200_000  # of all rows, so that a page stays below 2 MB
 MOST_SYSTEMS = 6
 MOST_ANSWERS = 4  # labels whose probability is kept, by system

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from ....metrics.scored_clips import group_noun
-from ..markdown.system_order import ordered
+from ..markdown.system_order import groups_of, ordered
 from ..pictures.leaderboard import floor, leaderboard
+from ..sections import Data, Section
 from .marks import drawn
-from .prose import Section, escaped
+from .prose import block_html, escaped
 
-Data = Mapping[str, Any]
 MOST_WARNINGS = 3
 MOST_LABELS = 12
 
@@ -26,7 +24,7 @@ def first_screen(data: Data, head: Section) -> str:
     head : Section
         The report before its first ``##``: its first paragraph is the answer.
     """
-    answer, *rest = head.blocks or [""]
+    answer, *rest = (block_html(one, head.title) for one in head.blocks if one)
     parts = [
         f"<h1>{question(data, head)}</h1>",
         _facts(data),
@@ -55,10 +53,9 @@ def question(data: Data, head: Section) -> str:
 def _facts(data: Data) -> str:
     if "test" not in data:
         return ""
-    clips, groups = data["test"]["clips"], data["groups"]
-    single = groups["count"] == clips
-    noun = group_noun(None if single else groups["column"], groups["count"])
-    facts = [f"{clips:,} test clips"] + ([] if single else [f"{groups['count']:,} {noun}"])
+    clips, groups = data["test"]["clips"], data["groups"]["count"]
+    facts = [f"{clips:,} test clips"]
+    facts += [f"{groups:,} {groups_of(data)}"] if groups != clips else []
     labels = data["task"]["labels"]
     if data.get("measure") != "ccc":
         shown = ", ".join(labels) if len(labels) <= MOST_LABELS else ""

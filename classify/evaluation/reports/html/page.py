@@ -6,28 +6,27 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from importlib import resources
-from typing import Any
 
-from ..pictures.of_section import picture, reliability, replaces_table
+from ..pictures.of_section import picture, replaces_table
+from ..sections import Data, Section, Table
 from .first_screen import first_screen, question
 from .marks import drawn
-from .prose import TABLE, Section, escaped, read_sections
+from .prose import block_html, escaped
 
-Data = Mapping[str, Any]
 WRITTEN_BY = '<meta name="generator" content="affekt report">'
 
 
-def page(data: Data, markdown: str, clips: Data | None = None) -> str:
+def page(data: Data, report: Sequence[Section], clips: Data | None = None) -> str:
     """Return a report as one HTML page.
 
     Parameters
     ----------
     data : mapping
         `Comparison.data`, or the content of repeats.json or runs.json.
-    markdown : str
-        The same report as Markdown, whose text the page has.
+    report : sequence of Section
+        The report; its first section is the first screen.
     clips : mapping, optional
         What `clip_rows` returns, for the browser of clips.
 
@@ -36,17 +35,15 @@ def page(data: Data, markdown: str, clips: Data | None = None) -> str:
     str
         A whole document, with its style sheet, script and data inside.
     """
-    head, *sections = read_sections(markdown)
+    head, *sections = report
     style, script = (_file(name) for name in ("page.css", "page.js"))
     policy = (
         f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
         "img-src data:; media-src 'self' file: data:; base-uri 'none'; form-action 'none'"
     )
-    title = re.sub(r"<[^>]*>", "", question(data, head))
     body = [_section(data, one) for one in sections]
     if clips and clips["rows"]:
-        parts = (n for n, one in enumerate(sections) if re.match("(UAR|CCC) by", one.title))
-        place = next(parts, 0)
+        place = next((n for n, one in enumerate(sections) if one.column), 0)
         body.insert(place, _browser("dimensions" in clips))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -54,7 +51,7 @@ def page(data: Data, markdown: str, clips: Data | None = None) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f'<meta name="referrer" content="no-referrer">\n<title>{title}</title>\n'
+        f'<meta name="referrer" content="no-referrer">\n<title>{question(data, head)}</title>\n'
         f'<link rel="icon" href="data:,">\n<style>{style}</style>\n</head>\n<body>\n'
         f"<main>\n<section>{first_screen(data, head)}</section>\n"
         f'<div class="tools" id="tools"></div>\n{"".join(body)}\n</main>\n'
@@ -78,20 +75,17 @@ def _source(data: Data) -> str:
 
 
 def _section(data: Data, section: Section) -> str:
-    blocks, shown = section.blocks, None
-    tables = [block for block in blocks if block.startswith(TABLE)]
-    if tables or section.title.startswith("Differences"):
-        shown = picture(data, section.title)
-    if shown and replaces_table(data, section.title):
-        blocks = [one for one in blocks if one not in tables and not one.endswith(":</p>")]
-    if section.title == "Every measure" and (curve := reliability(data)):
-        blocks = [*blocks, drawn(curve)]
+    shown = picture(data, section.picture, section.column or section.title)
+    blocks = section.blocks
+    if shown and replaces_table(data, section.picture):
+        blocks = [one for one in blocks if not isinstance(one, Table)]
+    parts = [block_html(one, section.title) for one in blocks if one]
     if shown:
-        blocks = [drawn(shown), *blocks]
-    name = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-")
+        parts.insert(len(parts) if section.picture == "reliability" else 0, drawn(shown))
+    name = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-") or "section"
     return (
-        f'<details id="{name or "section"}"><summary><h2 dir="auto">{escaped(section.title)}</h2>'
-        f"</summary>{''.join(blocks)}</details>\n"
+        f'<details id="{name}"><summary><h2 dir="auto">{escaped(section.title)}</h2>'
+        f"</summary>{''.join(parts)}</details>\n"
     )
 
 

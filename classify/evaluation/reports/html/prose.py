@@ -9,29 +9,13 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import Any
 
-TABLE = '<div class="scroll"'  # how a table begins
+from ..sections import Table
+
 _TOKEN = re.compile(r"\\(?P<sign>.)|`(?P<code>[^`]*)`|(?P<strong>\*\*)|(?P<em>\*)")
 _REPORT = re.compile(r"(?P<folder>(?!\.\.)[\w.-]+)/report\.md")
-_CELLS = re.compile(r"(?<!\\)\|")
 _AUTO = ' dir="auto"'
-
-
-@dataclass
-class Section:
-    """A heading of a report and what is below it.
-
-    Attributes
-    ----------
-    title : str
-        Plain text.
-    blocks : list of str
-        HTML of each paragraph, list and table.
-    """
-
-    title: str
-    blocks: list[str] = field(default_factory=list)
 
 
 def escaped(text: object) -> str:
@@ -72,11 +56,6 @@ def inline(markdown: str) -> str:
     return "".join([*parts, *(f"</{tag}>" for tag in reversed(opened))])
 
 
-def plain(markdown: str) -> str:
-    """Return one line of a report's Markdown as plain text."""
-    return html.unescape(re.sub(r"<[^>]*>", "", inline(markdown)))
-
-
 def _text(markdown: str) -> str:
     for entity, sign in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
         markdown = markdown.replace(entity, sign)
@@ -90,59 +69,25 @@ def _code(text: str) -> str:
     return f"<code>{escaped(text)}</code>"
 
 
-def read_sections(markdown: str) -> list[Section]:
-    """Return the sections of a report; the first one holds what is before any ``##``."""
-    found = [Section("")]
-    lines = markdown.splitlines()
-    row = 0
-    while row < len(lines):
-        line = lines[row]
-        if line.startswith("#"):
-            level, _, title = line.partition(" ")
-            if level == "#" and len(found) == 1:
-                found[0].title = plain(title)
-            else:
-                found.append(Section(plain(title)))
-            row += 1
-            continue
-        end = row
-        kind = _kind(line)
-        while end < len(lines) and _kind(lines[end]) == kind:
-            end += 1
-        if kind:
-            found[-1].blocks.append(_block(kind, lines[row:end], found[-1].title))
-        row = end
-    return found
+def block_html(block: str | Sequence[Any] | Table, title: str) -> str:
+    """Return a block of a section as HTML; `title` is what a screen reader calls a table."""
+    if isinstance(block, Table):
+        rows = [[inline(cell) for cell in row] for row in (block.head, *block.rows)]
+        numbers = [at >= block.left for at in range(len(block.head))]
+        intro = block_html(block.intro, title) if block.intro else ""
+        return intro + table_html(rows[0], rows[1:], numbers, title)
+    if isinstance(block, str):
+        return f'<p dir="auto">{inline(block)}</p>'
+    return f"<ul>{_items(block)}</ul>"
 
 
-def _kind(line: str) -> str:
-    """Return what a line is part of; blank for an empty one."""
-    if not line.strip():
-        return ""
-    if line.startswith("#"):
-        return "heading"
-    if line.startswith("| "):
-        return "table"
-    return "list" if line.lstrip().startswith("- ") else "text"
-
-
-def _block(kind: str, lines: Sequence[str], title: str) -> str:
-    if kind == "table":
-        head, rule, *rows = ([c.strip() for c in _CELLS.split(line)[1:-1]] for line in lines)
-        numbers = [cell.endswith(":") for cell in rule]
-        return table_html(
-            [inline(cell) for cell in head],
-            [[inline(cell) for cell in row] for row in rows],
-            numbers,
-            title,
-        )
-    if kind == "list":
-        items = []
-        for line in lines:
-            text = inline(line.lstrip()[2:])
-            items.append(f'<li class="inner">{text}' if line.startswith(" ") else f"<li>{text}")
-        return "<ul>" + "".join(f"{item}</li>" for item in items) + "</ul>"
-    return f'<p dir="auto">{inline(" ".join(lines))}</p>'
+def _items(items: Sequence[Any], kind: str = "") -> str:
+    return "".join(
+        _items(item, ' class="inner"')
+        if isinstance(item, list)
+        else f"<li{kind}>{inline(item)}</li>"
+        for item in items
+    )
 
 
 def table_html(
@@ -179,7 +124,7 @@ def table_html(
         ]
         body.append(f"<tr>{''.join(cells)}</tr>")
     return (
-        f'{TABLE} role="group" tabindex="0" aria-label="{escaped(title)}">'
+        f'<div class="scroll" role="group" tabindex="0" aria-label="{escaped(title)}">'
         f'<table class="{classes}"><thead><tr>{heads}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )

@@ -13,7 +13,8 @@ from .....cache.files.file_locks import locked
 from ....data.escape import md
 from ...scores.verdicts import verdict_over_corpora
 from ..html.page import page
-from .markdown_tables import MEASURES, aligned, table
+from ..sections import Section, Table, as_markdown
+from .markdown_tables import MEASURES, aligned
 from .system_order import by_rank
 
 FILE = "runs.json"
@@ -76,29 +77,32 @@ def runs_text(data: Mapping[str, Any]) -> str:
     return "\n".join([*aligned(rows), "", *pairs, "", *_remarks(data)])
 
 
-def runs_markdown(data: Mapping[str, Any]) -> str:
-    """Return the result of `compare_runs` as Markdown."""
+def runs_sections(data: Mapping[str, Any]) -> list[Section]:
+    """Return the report of `compare_runs`."""
     measure = MEASURES[data["measure"]]
     header = ["system", f"mean {measure}", "mean rank", *map(md, data["corpora"])]
-    parts = [
-        f"# {len(data['systems'])} systems on {data['runs']} corpora",
+    systems = [
         md(_answer(data)),
         f"{measure} on the test clips of each run; rank 1 is best.",
-        table(header, [[md(row[0]), *row[1:]] for row in _rows(data)]),
-        "## Pairs",
-        "\n".join(f"- {md(verdict_over_corpora(pair, data))}." for pair in _sorted(data)),
+        Table(header, [[md(row[0]), *row[1:]] for row in _rows(data)]),
+    ]
+    pairs = [
+        [f"{md(verdict_over_corpora(pair, data))}." for pair in _sorted(data)],
         "p: Wilcoxon's signed-rank test over the corpora, corrected for all pairs by Holm. "
         "Probabilities: Bayesian signed-rank test with a region of practical equivalence of "
         f"{data['rope']:g}.",
         *_remarks(data),
-        "## Runs",
-        "\n".join(
-            f"- {md(name)}: {md(one['task'])}, {one['clips'] or 'repeats: see its report for the'} "
-            f"test clips, `{one['place']}`"
-            for name, one in data["corpora"].items()
-        ),
     ]
-    return "\n\n".join(parts) + "\n"
+    runs = [
+        f"{md(name)}: {md(one['task'])}, {one['clips'] or 'repeats: see its report for the'} "
+        f"test clips, `{one['place']}`"
+        for name, one in data["corpora"].items()
+    ]
+    return [
+        Section(f"{len(data['systems'])} systems on {data['runs']} corpora", systems),
+        Section("Pairs", pairs),
+        Section("Runs", [runs]),
+    ]
 
 
 def check_runs_folder(folder: Path) -> None:
@@ -115,8 +119,8 @@ def write_runs(folder: Path, data: Mapping[str, Any]) -> Path:
     """Write `runs.json`, `report.md` and `report.html` into a folder of `check_runs_folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-    report = runs_markdown(data)
-    files = {FILE: text, "report.md": report, "report.html": page(data, report)}
+    report = runs_sections(data)
+    files = {FILE: text, "report.md": as_markdown(report), "report.html": page(data, report)}
     with locked(folder, wait=True):
         for name, content in files.items():
             write_whole(folder / name, content)

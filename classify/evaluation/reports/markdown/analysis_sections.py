@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ....data.escape import md
 from ...scores.verdicts import p_text
-from .markdown_tables import score, table
+from ..sections import Data, Section, Table
+from .markdown_tables import number, score
 from .system_order import groups_of
 
-Data = Mapping[str, Any]
 MOST_GROUPS = 15
 THRESHOLDS = (
     "Thresholds that just reach an accuracy on dev, and what they do on test. They were chosen "
@@ -18,8 +15,8 @@ THRESHOLDS = (
 )
 
 
-def analyses(data: Data, best: str) -> list[str]:
-    """Return the sections that the data holds, as Markdown.
+def analyses(data: Data, best: str) -> list[Section]:
+    """Return the sections that the data holds.
 
     Parameters
     ----------
@@ -50,7 +47,7 @@ def analyses(data: Data, best: str) -> list[str]:
     return found
 
 
-def _audit(audit: Data) -> str:
+def _audit(audit: Data) -> Section:
     rows = [
         [
             md(name),
@@ -63,23 +60,23 @@ def _audit(audit: Data) -> str:
         for name, row in audit["factors"].items()
     ]
     left = ", ".join(f"{md(name)} ({md(why)})" for name, why in audit["left_out"].items())
-    more = f"\n\nLeft out, because they cannot be tested here: {left}." if left else ""
+    more = f"Left out, because they cannot be tested here: {left}." if left else ""
     if not rows:
-        return f"## Shortcuts\n\nNo factor could be tried.{more}"
-    return (
-        "## Shortcuts\n\nHow well each factor alone, trained on train, predicts the label on "
-        "test: a way to be right without recognising emotion. Words, loudness and duration can "
-        "also "
-        "be part of how an emotion is expressed; corpus, speaker and sampling rate cannot. *gain* "
-        "is UAR above chance "
-        f"({audit['chance']:.3f}); p says how often randomly assigned labels give as much. It "
-        f"is called a shortcut if the gain is at least {audit['least_gain']:g} and p below "
+        return Section("Shortcuts", ["No factor could be tried.", more])
+    text = (
+        "How well each factor alone, trained on train, predicts the label on test: a way to be "
+        "right without recognising emotion. Words, loudness and duration can also be part of how "
+        "an emotion is expressed; corpus, speaker and sampling rate cannot. *gain* is UAR above "
+        f"chance ({audit['chance']:.3f}); p says how often randomly assigned labels give as much. "
+        f"It is called a shortcut if the gain is at least {audit['least_gain']:g} and p below "
         f"{audit['level']:g}. *words* is what a naive Bayes on the text gives, *script* the exact "
-        "text.\n\n" + table(["factor", "UAR", "gain", "p", "clips", ""], rows) + more
+        "text."
     )
+    shown = Table(["factor", "UAR", "gain", "p", "clips", ""], rows)
+    return Section("Shortcuts", [text, shown, more], "shortcuts")
 
 
-def _diversity(found: Data) -> str:
+def _diversity(found: Data) -> Section:
     rows = [
         [
             f"{md(pair['a'])} and {md(pair['b'])}",
@@ -88,44 +85,44 @@ def _diversity(found: Data) -> str:
         for pair in found["pairs"]
     ]
     text = (
-        "## Diversity\n\n"
         f"On test, some member is right on {100 * found['oracle']:.0f} % of the clips, all are "
         f"right on {100 * found['all_right']:.0f} %, all are wrong on "
         f"{100 * found['all_wrong']:.0f} %. *Errors shared*: clips on which both are wrong, as a "
         "share of those on which either is. *Q* (Yule) and *kappa* (Cohen) are 1 where two members "
         "are right on the same clips or give the same labels, and 0 where that is left to chance. "
-        "*Disagreement*: clips with different labels. None of these has an interval.\n\n"
-        + table(["members", "errors shared", "Q", "kappa", "disagreement"], rows)
+        "*Disagreement*: clips with different labels. None of these has an interval."
     )
-    if "ablation" not in found:
-        return text
-    rows = [[md(name), f"{change:+.3f}"] for name, change in found["ablation"]["without"].items()]
-    return (
-        f"{text}\n\nUAR of the mean of all members, as they were trained, is "
-        f"{found['ablation']['uar']:.3f} on test. "
-        "Without one of them it changes on these clips as follows. This is not a reason to drop "
-        "a member: dev should decide that.\n\n" + table(["left out", "change in UAR"], rows)
-    )
+    blocks = [text, Table(["members", "errors shared", "Q", "kappa", "disagreement"], rows)]
+    if ablation := found.get("ablation"):
+        rows = [[md(name), f"{change:+.3f}"] for name, change in ablation["without"].items()]
+        blocks += [
+            "UAR of the mean of all members, as they were trained, is "
+            f"{ablation['uar']:.3f} on test. Without one of them it changes on these clips as "
+            "follows. This is not a reason to drop a member: dev should decide that.",
+            Table(["left out", "change in UAR"], rows),
+        ]
+    return Section("Diversity", blocks, "diversity")
 
 
-def _calibration(found: Data) -> str:
+def _calibration(found: Data) -> Section:
     rows = [
         [
             md(name),
-            f"{row['temperature']:.2f}" if row["temperature"] is not None else "-",
+            number(row["temperature"], ".2f"),
             *(number(row[key]) for key in ("nll", "nll_calibrated", "ece", "ece_calibrated")),
         ]
         for name, row in found.items()
     ]
-    return (
-        "## Calibration\n\nA temperature above 1 means that a member was overconfident on dev. "
+    text = (
+        "A temperature above 1 means that a member was overconfident on dev. "
         "What it changes on test (with folds: one from the dev clips outside of each test fold), "
-        "where lower is better; members in the tables above are as they were trained.\n\n"
-        + table(["member", "temperature", "NLL", "NLL then", "ECE", "ECE then"], rows)
+        "where lower is better; members in the tables above are as they were trained."
     )
+    header = ["member", "temperature", "NLL", "NLL then", "ECE", "ECE then"]
+    return Section("Calibration", [text, Table(header, rows)])
 
 
-def _seeds(found: Data) -> str:
+def _seeds(found: Data) -> Section:
     rows = [
         [
             md(name),
@@ -136,14 +133,14 @@ def _seeds(found: Data) -> str:
         for name, row in found.items()
     ]
     header = ["member", "seeds", "mean UAR", "sd", "lowest", "highest", "error of test", "share"]
-    return (
-        "## Seeds\n\nSpread of UAR over training seeds, next to the standard error that the choice "
-        "of test speakers gives; share is the part of seeds in the variance of one run.\n\n"
-        + table(header, rows)
+    text = (
+        "Spread of UAR over training seeds, next to the standard error that the choice of test "
+        "speakers gives; share is the part of seeds in the variance of one run."
     )
+    return Section("Seeds", [text, Table(header, rows)])
 
 
-def _learning(data: Data) -> str:
+def _learning(data: Data) -> Section:
     points, name = data["learning_curve"], data.get("learning_curve_of")
     rows = []
     for p in points:
@@ -152,7 +149,6 @@ def _learning(data: Data) -> str:
         rows.append(
             [f"{100 * p['share']:g} %", str(p["clips"]), str(p["groups"]), score(p["uar"]), span]
         )
-    of = f": {md(name)}" if name else ""
     column = md(groups_of(data))
     header = ["train", "clips", column, "UAR on test", "lowest to highest order"]
     if all(p["groups"] == p["clips"] for p in points):  # the column adds nothing
@@ -163,23 +159,24 @@ def _learning(data: Data) -> str:
     on = f" UAR is on the {clips} test clips of {md(name)}" if clips and name else ""
     if on and clips != data["test"]["clips"]:
         on += f", while the tables above are on the {data['test']['clips']} that all members have"
-    return (
-        f"## Learning curve{of}\n\nTrained on a growing part of the training {column}, in {most} "
-        f"random orders; the choice of {column} matters most when there are "
-        f"few.{on}{'.' * bool(on)} UAR "
-        "and the limits of its interval, which is over test groups, are means over the orders; the "
-        "sizes are those of the first.\n\n" + table(header, rows)
+    text = (
+        f"Trained on a growing part of the training {column}, in {most} random orders; the choice "
+        f"of {column} matters most when there are few.{on}{'.' * bool(on)} UAR and the limits of "
+        "its interval, which is over test groups, are means over the orders; the sizes are those "
+        "of the first."
     )
+    title = f"Learning curve: {name}" if name else "Learning curve"
+    return Section(title, [text, Table(header, rows)], "learning")
 
 
-def _speaker_scaling(found: Data, dev_clips: int) -> str:
+def _speaker_scaling(found: Data, dev_clips: int) -> Section:
     before, after = found["dev_uar"], found["dev_uar_scaled"]
     gain = found.get("gain", after - before)  # not in the JSON of the first release
     own = ""
     if found["dev_clips"] != dev_clips:
         own = f": all that the member has, not only the {dev_clips} of the tables above"
-    return (
-        f"## Speaker scaling\n\nWith `scale: speaker`, the dev UAR of {md(found['member'])} would "
+    text = (
+        f"With `scale: speaker`, the dev UAR of {md(found['member'])} would "
         f"be {after:.3f} in place of {before:.3f} ({gain:+.3f}), on the "
         f"{found['dev_clips']} dev clips of {found['dev_speakers']} speakers{own}. It subtracts "
         "what the clips of a speaker have in common, without labels. A prediction then depends "
@@ -187,35 +184,35 @@ def _speaker_scaling(found: Data, dev_clips: int) -> str:
         "those chosen without it, and few dev speakers say little: to be sure, add a member with "
         "this setting."
     )
+    return Section("Speaker scaling", [text])
 
 
-def _abstain(found: Data, best: str) -> str:
+def _abstain(found: Data, best: str) -> Section:
     rows = [
         [f"{100 * p['coverage']:.0f} %", str(p["clips"]), f"{100 * p['risk']:.0f} %"]
         for p in found["curve"]
     ]
     text = (
-        f"## Answering only when sure: {md(best)}\n\nError rate on test among the surest clips, by "
-        f"the largest probability; area under the whole curve {found['area']:.3f}.\n\n"
-        + table(["answered", "clips", "errors"], rows)
+        "Error rate on test among the surest clips, by the largest probability; area under the "
+        f"whole curve {found['area']:.3f}."
     )
-    if "thresholds" not in found:
-        return text
-    rows = [
-        [
-            f"{100 * row['accuracy_on_dev']:g} %",
-            number(row["threshold"]) if row["threshold"] is not None else "none reaches it",
-            f"{100 * row['coverage']:.0f} %",
-            f"{100 * row['accuracy']:.0f} %" if row["accuracy"] is not None else "-",
+    blocks = [text, Table(["answered", "clips", "errors"], rows)]
+    if "thresholds" in found:
+        rows = [
+            [
+                f"{100 * row['accuracy_on_dev']:g} %",
+                number(row["threshold"]) if row["threshold"] is not None else "none reaches it",
+                f"{100 * row['coverage']:.0f} %",
+                f"{100 * row['accuracy']:.0f} %" if row["accuracy"] is not None else "-",
+            ]
+            for row in found["thresholds"]
         ]
-        for row in found["thresholds"]
-    ]
-    return f"{text}\n\n{THRESHOLDS}\n\n" + (
-        table(["accuracy on dev", "threshold", "answered", "accuracy on test"], rows)
-    )
+        header = ["accuracy on dev", "threshold", "answered", "accuracy on test"]
+        blocks += [THRESHOLDS, Table(header, rows)]
+    return Section(f"Answering only when sure: {best}", blocks, "abstain")
 
 
-def _conformal(found: Data, best: str, units: str) -> str:
+def _conformal(found: Data, best: str, units: str) -> Section:
     rows, notes = [], []
     for part in found.values():
         promised = f"{100 * part['promised']:g} %"
@@ -258,54 +255,48 @@ def _conformal(found: Data, best: str, units: str) -> str:
     several = any("by" in part for part in found.values())
     each = " in each language (on average over those that share a threshold)" if several else ""
     header = ["promised", "language", "clips", "held", "labels in a set", "single"]
-    shown = "\n\n" + table(header, rows, left=2) if rows else ""
-    return (
-        f"## Conformal sets: {md(best)}\n\nSets of labels instead of one: thresholds from dev, "
-        f"{whose} holds the true label at least as often as "
-        f"promised{each}, if dev and test are alike (and somewhat less often where "
-        "dev also chose the system). *held* is the share on "
-        "test, with its interval; *single*, the share of sets of one label. " + " ".join(notes)
-    ).rstrip() + shown
+    text = (
+        f"Sets of labels instead of one: thresholds from dev, {whose} holds the true label at "
+        f"least as often as promised{each}, if dev and test are alike (and somewhat less often "
+        "where dev also chose the system). *held* is the share on test, with its interval; "
+        "*single*, the share of sets of one label."
+    )
+    shown = [Table(header, rows, left=2)] if rows else []
+    return Section(f"Conformal sets: {best}", [" ".join([text, *notes]), *shown])
 
 
-def number(value: float | None) -> str:
-    """Return a number with three digits, or "-"."""
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _votes(found: Data) -> str:
+def _votes(found: Data) -> Section:
     """Return how the raters agree, and the scores against their votes."""
     raters = found["raters"]
     rows = []
     for name, one in found["systems"].items():
         cells = [score(one[key]) for key in ("brier", "kl", "jsd")]
         shares = ("agreement", "agreement_clear", "agreement_split")
-        scores = ["-" if one[key] is None else f"{one[key]:.3f}" for key in shares]
-        rows.append([md(name), *cells, *scores])
+        rows.append([md(name), *cells, *(number(one[key]) for key in shares)])
     header = ["system", "Brier", "KL", "JSD", "agreement", "on clear clips", "on split clips"]
-    return (
-        f"## What the raters said\n\nEach test clip has {raters['votes']:.1f} votes on average. "
-        f"The raters' leading label has {raters['agreement']:.3f} of a clip's votes, which is the "
-        "most that *agreement* (the share of raters who chose the label predicted) can be; the "
-        f"entropy of the votes is {raters['entropy']:.3f} nats. "
-        f"{100 * raters['split']:.0f} % of the clips "
-        "are split: the leading label has less than 0.6. Brier score, Kullback-Leibler and "
-        "Jensen-Shannon divergence compare probabilities with the shares of votes; lower is "
-        "better, 0 is perfect.\n\n" + table(header, rows)
+    text = (
+        f"Each test clip has {raters['votes']:.1f} votes on average. The raters' leading label has "
+        f"{raters['agreement']:.3f} of a clip's votes, which is the most that *agreement* (the "
+        "share of raters who chose the label predicted) can be; the entropy of the votes is "
+        f"{raters['entropy']:.3f} nats. {100 * raters['split']:.0f} % of the clips are split: the "
+        "leading label has less than 0.6. Brier score, Kullback-Leibler and Jensen-Shannon "
+        "divergence compare probabilities with the shares of votes; lower is better, 0 is perfect."
     )
+    return Section("What the raters said", [text, Table(header, rows)])
 
 
-def transfer_section(found: Data) -> str:
+def transfer_section(found: Data) -> Section:
     """Return the transfer matrix of a member, with what its cells are."""
-    member = f" of {md(found['member'])}" if "member" in found else ""
+    member = f" of {found['member']}" if "member" in found else ""
     key = found.get("measure", "uar")  # not in the JSON of the first release
     names, cells = found["names"], found["cells"]
     rows = [[md(here), *(score(cells[here][there][key]) for there in names)] for here in names]
-    return (
-        f"## Transfer{member} by {md(found['by'])}\n\n{key.upper()}; rows are trained "
-        "on, columns tested on. Off the diagonal a model learns from the clips of one value "
-        "(where settings are chosen or a network stops early, a fifth of the speakers is its dev) "
-        "and is tested on all clips of the other; the diagonal is cross-validated over speakers, "
-        "so that every cell is of unseen voices. The split of the recipe is not used here.\n\n"
-        + table(["", *map(md, names)], rows)
+    text = (
+        f"{key.upper()}; rows are trained on, columns tested on. Off the diagonal a model learns "
+        "from the clips of one value (where settings are chosen or a network stops early, a fifth "
+        "of the speakers is its dev) and is tested on all clips of the other; the diagonal is "
+        "cross-validated over speakers, so that every cell is of unseen voices. The split of the "
+        "recipe is not used here."
     )
+    title = f"Transfer{member} by {found['by']}"
+    return Section(title, [text, Table(["", *map(md, names)], rows)], "transfer")

@@ -8,10 +8,9 @@ from typing import Any
 from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
 from ...scores.dev_choice import candidates, chosen_anew
+from ..sections import Data
 from .markdown_tables import score
-from .system_order import columns, groups_of, of_groups
-
-Data = Mapping[str, Any]
+from .system_order import chance, columns, groups_of, of_groups
 
 
 def headline(data: Data) -> str:
@@ -19,7 +18,7 @@ def headline(data: Data) -> str:
     lead, title = columns(data)[0]
     floor = "a system that always says the same number has 0"
     if lead != "ccc":
-        floor = f"chance is {1 / len(data['task']['labels']):.3f}"
+        floor = f"chance is {chance(data):.3f}"
     test, names = data["test"], list(data["systems"])
     name = data["chosen"] or names[0]
     value = f"**{score(data['systems'][name]['test'][lead])}**"
@@ -42,9 +41,13 @@ def why_chosen(data: Data) -> str:
     return (data.get("choice") or {}).get("why", "")  # older runs always chose the best
 
 
-def how_chosen(data: Data) -> str:
-    """Return a text: among how many was chosen, on what, how firm the choice is, what it gives."""
-    return _among_which(data) + _chosen_apart(data)
+def how_chosen(data: Data) -> list[str]:
+    """Return texts: among how many was chosen, on what, how firm the choice is, what it gives.
+
+    Then how often this test set was looked at.
+    """
+    chosen = [_among_which(data), _chosen_apart(data)] if data["chosen"] else []
+    return chosen + ([test_uses(data["test_uses"])] if data.get("test_uses") else [])
 
 
 def _chosen_apart(data: Data) -> str:
@@ -54,7 +57,7 @@ def _chosen_apart(data: Data) -> str:
         return ""
     names = ", ".join(f"{md(name)} {count}" for name, count in found["systems"].items())
     return (
-        f"\n\nDev holds clips that are tested in other folds. Chosen anew for each of the "
+        "Dev holds clips that are tested in other folds. Chosen anew for each of the "
         f"{sum(found['systems'].values())} folds without its test clips ({names}), the {title} on "
         f"test is {score(found[lead])}: that is what choosing in this way gives for other speakers."
     )

@@ -7,15 +7,15 @@ from typing import Any
 
 from .....cache.errors import counted
 from ....data.escape import md
-from .markdown_tables import table
+from ..sections import Data, Section, Table
+from .markdown_tables import number
 
-Data = Mapping[str, Any]
 WIDE = "all-clips"  # the folder of the second comparison
 FEWEST = 3  # layers of a curve
 
 
-def describe_run(run: Mapping[str, Any], source: str, measure: str = "UAR") -> str:
-    """Return what a run reports besides its comparison, as Markdown, from its part of the JSON.
+def describe_run(run: Mapping[str, Any], source: str, measure: str = "UAR") -> list[Section]:
+    """Return what a run reports besides its comparison, from its part of the JSON.
 
     Examples
     --------
@@ -23,85 +23,76 @@ def describe_run(run: Mapping[str, Any], source: str, measure: str = "UAR") -> s
     ...             "members": {"lr": {"clips": 3}, "text": {"clips": 2}}}
     >>> run = {"coverage": coverage, "left_out": {"surprise": 4}, "members": {},
     ...        "quarantined": {"speech": {"too_short": 1}}}
-    >>> print(describe_run(run, "clips.csv"))  # doctest: +ELLIPSIS
-    <BLANKLINE>
-    ## Which clips
-    <BLANKLINE>
-    Members and ensembles are compared on the 2 test clips that every member has, of 3 ...
+    >>> describe_run(run, "clips.csv")[0].blocks[0]
+    'Members and ensembles are compared on the 2 test clips that every member has, of 3 ...
     """
     coverage = run["coverage"]
     shared, everything = coverage["compared_on"]["clips"], coverage["any_member"]["clips"]
     unseen = coverage.get("split", coverage["any_member"])["clips"] - everything
-    lines = ["", "## Which clips", ""]
+    texts = []
     if shared < everything:
         sizes = ", ".join(f"{md(name)} {one['clips']}" for name, one in coverage["members"].items())
-        lines += [
+        texts.append(
             f"Members and ensembles are compared on the {shared} test clips that every member has, "
             f"of {everything} that some member has ({sizes}). `{WIDE}/report.md` compares, on all "
             f"{everything}, the members that have them all and ensembles of whichever members a "
-            "clip has.",
-            "",
-        ]
+            "clip has."
+        )
     elif not unseen:
-        lines += [f"Every member has all {everything} test clips.", ""]
+        texts.append(f"Every member has all {everything} test clips.")
     if unseen:
-        lines += [
+        texts.append(
             f"**{unseen} of the {unseen + everything} test clips of the split are not scored**: "
             "no member has its input for them (their text is blank, their audio is missing, or "
-            "they could not be embedded).",
-            "",
-        ]
+            "they could not be embedded)."
+        )
     for name, folds in run.get("sits_out", {}).items():
         reasons = "; ".join(f"{md(fold)} ({md(reason)})" for fold, reason in folds.items())
-        lines += [
+        texts.append(
             f"**{md(name)} sits out {counted(len(folds), 'fold')}**, where it cannot be trained or "
-            f"tested: {reasons}. The test clips of these folds are not in the common comparison.",
-            "",
-        ]
+            f"tested: {reasons}. The test clips of these folds are not in the common comparison."
+        )
     if run["left_out"]:
         counts = ", ".join(f"{md(label or '(blank)')} {n}" for label, n in run["left_out"].items())
-        lines += [f"Labels that the task leaves out (clips of {md(source)}): {counts}.", ""]
+        texts.append(f"Labels that the task leaves out (clips of {md(source)}): {counts}.")
     for name, codes in run["quarantined"].items():
         if codes:
             reasons = ", ".join(f"{count} {code}" for code, count in codes.items())
-            lines += [
+            texts.append(
                 f"**{sum(codes.values())} clips have no embedding by {md(name)}** and are left "
-                f"out where it is needed: {reasons}. `affekt cache show` lists them.",
-                "",
-            ]
+                f"out where it is needed: {reasons}. `affekt cache show` lists them."
+            )
     for name, counts in run.get("remarks", {}).items():
         words = ", ".join(f"{count} {md(remark)}" for remark, count in counts.items())
-        lines += [f"Remarks on the clips that {md(name)} embedded: {words}.", ""]
+        texts.append(f"Remarks on the clips that {md(name)} embedded: {words}.")
         if unknown := counts.get("unknown_tokens"):
-            lines += [
+            texts.append(
                 f"**Most characters of {unknown} texts are not in the vocabulary of {md(name)}**"
                 " (`unknown_tokens`): their embeddings hardly differ. Choose an encoder of the"
-                " language and script.",
-                "",
-            ]
+                " language and script."
+            )
     settings = [
         line for name, one in run["members"].items() for line in _settings(name, one, measure)
     ]
-    if settings:
-        lines += ["## How the members were trained", "", *settings, ""]
-    return "\n".join(lines)
+    trained = [Section("How the members were trained", [settings])] if settings else []
+    return [Section("Which clips", texts), *trained]
 
 
-def _settings(name: str, record: Mapping[str, Any], measure: str) -> list[str]:
-    lines = []
+def _settings(name: str, record: Mapping[str, Any], measure: str) -> list[str | list[str]]:
+    lines: list[str | list[str]] = []
     name = md(name)
-    for number, part in enumerate(record["parts"], 1):
-        fold = md(part.get("fold") or f"fold {number}")
+    for count, part in enumerate(record["parts"], 1):
+        fold = md(part.get("fold") or f"fold {count}")
         where = f"{name}, {fold}" if len(record["parts"]) > 1 else name
         if "model" in part:
             lines.append(
-                f"- {where}: the model {md(part['model'])}, not trained here; it is not known "
+                f"{where}: the model {md(part['model'])}, not trained here; it is not known "
                 "whether it was trained on any of these clips"
             )
             continue
         if "chosen" not in part:
             lines.append(
-                f"- {where}: class probabilities of {md(part['classifier'])}, not trained here"
+                f"{where}: class probabilities of {md(part['classifier'])}, not trained here"
             )
             continue
         chosen = part["chosen"]
@@ -109,7 +100,7 @@ def _settings(name: str, record: Mapping[str, Any], measure: str) -> list[str]:
         if "trained" in part:
             words.insert(0, f"`{part['trained']['head']}`")
         words += [f"{md(key)} {md(value)}" for key, value in chosen["settings"].items()]
-        text = f"- {where}: {', '.join(words)}"
+        text = f"{where}: {', '.join(words)}"
         if "scaled_within" in part:
             within = part["scaled_within"]
             text += (
@@ -127,9 +118,10 @@ def _settings(name: str, record: Mapping[str, Any], measure: str) -> list[str]:
                 "is the member"
             )
         lines.append(text)
-        if number == len(record["parts"]) and "trained" in part:
-            lines.append(_defaults(part["trained"], chosen["settings"]))
-    return [line for line in lines if line]
+        rest = _defaults(part.get("trained", {}), chosen["settings"])
+        if count == len(record["parts"]) and rest:
+            lines.append([f"defaults: {', '.join(rest)}"])
+    return lines
 
 
 def _layer(layer: Any) -> str:
@@ -137,9 +129,12 @@ def _layer(layer: Any) -> str:
     return "last layer" if layer == -1 else f"layer {md(layer)}"
 
 
-def _defaults(trained: Mapping[str, Any], named: Mapping[str, Any]) -> str:
-    """Return a line with the settings that the recipe left open, and what training chose."""
-    settings = {**trained["settings"], **({"C": f"{trained['C']:.3g}"} if "C" in trained else {})}
+def _defaults(trained: Mapping[str, Any], named: Mapping[str, Any]) -> list[str]:
+    """Return the settings that the recipe left open, and what training chose."""
+    settings = {
+        **trained.get("settings", {}),
+        **({"C": f"{trained['C']:.3g}"} if "C" in trained else {}),
+    }
     rest = [f"{md(k)} {md(v)}" for k, v in settings.items() if k not in named]
     if "shrinkage" in trained:
         rest.append(f"the shrinkage came to {trained['shrinkage']:.2f}")
@@ -147,7 +142,7 @@ def _defaults(trained: Mapping[str, Any], named: Mapping[str, Any]) -> str:
         early = ", stopped early on dev, so its dev score is a little too high"
         ended = {"patience": early, "interrupted": ", interrupted"}
         rest.append(f"trained for {trained['epochs']} epochs{ended.get(trained['stopped'], '')}")
-    return f"  - defaults: {', '.join(rest)}" if rest else ""
+    return rest
 
 
 def layer_curves(data: Data) -> dict[str, list[tuple[int, float]]]:
@@ -171,19 +166,19 @@ def layer_curves(data: Data) -> dict[str, list[tuple[int, float]]]:
     return {name: sorted(scores.items()) for name, scores in found.items() if len(scores) >= FEWEST}
 
 
-def layers_section(data: Data) -> str:
-    """Return a table of the layers; blank where nothing tried several."""
+def layers_section(data: Data) -> list[Section]:
+    """Return a table of the layers; none where nothing tried several."""
     curves = layer_curves(data)
     if not curves:
-        return ""
+        return []
     measure = data.get("measure", "uar").upper()
     layers = sorted({layer for points in curves.values() for layer, _ in points})
     rows = []
     for layer in layers:
         scores = [dict(points).get(layer) for points in curves.values()]
-        rows.append([str(layer), *("-" if one is None else f"{one:.3f}" for one in scores)])
+        rows.append([str(layer), *map(number, scores)])
     text = (
         f"The best {measure} with each layer: on dev, or over folds of the training clips where it "
         "was probed. The best of many layers is partly a matter of luck."
     )
-    return f"## Layers\n\n{text}\n\n" + table(["layer", *map(md, curves)], rows)
+    return [Section("Layers", [text, Table(["layer", *map(md, curves)], rows)], "layers")]

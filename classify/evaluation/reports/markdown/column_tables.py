@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
 from ...scores.verdicts import p_text
+from ..sections import Data, Section, Table
 from .label_sections import some
-from .markdown_tables import score, table
-from .system_order import COLUMNS, columns, groups_of, ordered
+from .markdown_tables import score
+from .system_order import COLUMNS, best_of, columns, groups_of, ordered
 
-Data = Mapping[str, Any]
 MOST_SYSTEMS = 8  # of a table by a column
 MOST_GROUPS = 15
 
 
-def column_sections(data: Data) -> list[str]:
+def column_sections(data: Data) -> list[Section]:
     """Return a section for each column that divides the clips, one for those that do so alike."""
     sections = []
     for column in data["by"]:
@@ -32,15 +30,16 @@ def column_sections(data: Data) -> list[str]:
         names = {row: value for value, row in theirs.items()}
         pairs = [(value, names[row]) for value, row in mine.items()]
         shown = sorted(f"{md(a)} is {md(b)}" if a != b else md(a) for a, b in pairs)
-        sections.append(
-            f"## UAR by {md(column)}\n\nThe same as by {md(other)}, since it divides the test "
-            f"clips in the same way: {some(shown)}."
+        text = (
+            f"The same as by {md(other)}, since it divides the test clips in the same way: "
+            f"{some(shown)}."
         )
+        sections.append(Section(f"UAR by {column}", [text], column=column))
     return sections
 
 
-def _by(data: Data, column: str) -> str:
-    part, best = data["by"][column], data["chosen"] or ordered(data)[0]
+def _by(data: Data, column: str) -> Section:
+    part, best, groups = data["by"][column], best_of(data), md(groups_of(data))
     rest = COLUMNS[1:]  # UAR is in the first table
     single = []
     for value, row in part["values"].items():
@@ -59,21 +58,19 @@ def _by(data: Data, column: str) -> str:
         text += (
             f" The mean has an interval over the {count} values of {md(column)} (where the mean "
             f"over many more such values would be; that of a single one often lies outside), the "
-            f"pooled score one over {md(groups_of(data))} (what other {md(groups_of(data))} would "
-            "give)."
+            f"pooled score one over {groups} (what other {groups} would give)."
         )
     else:
         text += (
             f" {count} values of {md(column)} are too few to say what others would give: the "
-            f"intervals are over {md(groups_of(data))}."
+            f"intervals are over {groups}."
         )
-    main, notes = table_of(data, column)
-    return (
-        f"## UAR by {md(column)}\n\n{text}\n\n{main}{notes}"
-        f"\n\nOther measures of {md(best)}:\n\n"
-        + table([md(column), *(title for _, title in rest)], single)
-        + _gaps(part, md(column), md(groups_of(data)))
-    )
+    others = [
+        f"Other measures of {md(best)}:",
+        Table([md(column), *(title for _, title in rest)], single),
+    ]
+    blocks = [text, *table_of(data, column), *others, *_gaps(part, md(column), groups)]
+    return Section(f"UAR by {column}", blocks, "by", column)
 
 
 def _rows_by_value(data: Data, column: str) -> dict[str, str]:
@@ -91,7 +88,7 @@ def divides_like(data: Data, column: str) -> str | None:
     return first if (first := next(alike)) != column else None
 
 
-def table_of(data: Data, column: str) -> tuple[str, str]:
+def table_of(data: Data, column: str) -> tuple[Table, list[str]]:
     """Return the table by a column, in the measure that dev chose by, and warnings below it."""
     part, names = data["by"][column], ordered(data)[:MOST_SYSTEMS]
     lead = columns(data)[0][0]
@@ -112,19 +109,19 @@ def table_of(data: Data, column: str) -> tuple[str, str]:
     rows.append([f"mean over {md(column)}", "", "", *macro])
     rows.append(["all clips pooled", str(data["test"]["clips"]), "", *pooled])
     header = [md(column), "clips", md(groups_of(data)), *map(md, names)]
-    notes = [f"- {some(values)}: {md(warning)}" for warning, values in warned.items()]
-    return table(header, rows), "\n\n" + "\n".join(notes) if notes else ""
+    notes = [f"{some(values)}: {md(warning)}" for warning, values in warned.items()]
+    return Table(header, rows), notes
 
 
-def each_group(data: Data) -> str:
+def each_group(data: Data) -> list[Section]:
     """Return the groups one by one: all systems where they are few, else the worst of the first."""
     values = data["groups"]["values"]
     if len(values) < 2:
-        return ""
+        return []
     few = len(values) < FEWEST_GROUPS
     names = ordered(data)[: 8 if few else 1]
     best = names[0]
-    text = "UAR over the classes that each has, in place of intervals."
+    text, intro = "UAR over the classes that each has, in place of intervals.", ""
     if not few:
         values = sorted(values, key=lambda row: (row["uar"][best], row["group"]))
         uar = [row["uar"][best] for row in values]
@@ -134,16 +131,17 @@ def each_group(data: Data) -> str:
             f"{uar[-1]:.3f}. With few clips each, much of the difference is chance."
         )
         if len(values) > MOST_GROUPS:
-            text += f"\n\nThe lowest {MOST_GROUPS} of {len(values)}:"
+            intro = f"The lowest {MOST_GROUPS} of {len(values)}:"
     rows = [
         [md(row["group"]), str(row["clips"]), *(f"{row['uar'][name]:.3f}" for name in names)]
         for row in values[:MOST_GROUPS]
     ]
-    column = md(data["groups"]["column"] or "clip")
-    return f"## Each {column}\n\n{text}\n\n" + table([column, "clips", *map(md, names)], rows)
+    column = data["groups"]["column"] or "clip"
+    shown = Table([md(column), "clips", *map(md, names)], rows, intro=intro)
+    return [Section(f"Each {column}", [text, shown], "each")]
 
 
-def _gaps(part: Data, column: str, groups: str) -> str:
+def _gaps(part: Data, column: str, groups: str) -> list[str | Table]:
     """Return the gap between each value of a column and all others, with interval and test.
 
     Parameters
@@ -172,14 +170,14 @@ def _gaps(part: Data, column: str, groups: str) -> str:
             ]
         )
     if not rows:
-        return ""
+        return []
     tests = sum(row["p"] is not None for row in found)
-    return (
-        f"\n\nGaps of {md(part['gaps_of'])}: UAR on one value of {column} less that on all other "
+    text = (
+        f"Gaps of {md(part['gaps_of'])}: UAR on one value of {column} less that on all other "
         "clips, over the classes that both have"
         + f"; p corrected allows for the {tests} tests, and is never below p" * (tests > 1)
         + ". "
         + f"Intervals say what other {groups} of the same kinds would give. " * (tests > 0)
-        + f"An interval and a test need {FEWEST_GROUPS} {groups} of every class on each side.\n\n"
-        + table([column, "UAR", "others", "gap", "p", "p corrected"], rows)
+        + f"An interval and a test need {FEWEST_GROUPS} {groups} of every class on each side."
     )
+    return [text, Table([column, "UAR", "others", "gap", "p", "p corrected"], rows)]

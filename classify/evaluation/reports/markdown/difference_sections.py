@@ -6,15 +6,14 @@ The sentence of a pair ("no difference can be shown ...") is made where the pair
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
 from ...scores.verdicts import EQUAL, LEAST_FOR_EQUAL
-from .system_order import groups_of, ordered
+from ..sections import Data, Section
+from .system_order import best_of, groups_of
 
-Data = Mapping[str, Any]
 MOST_PAIRS = 45
 UNSEEN = (
     "p is never below that of a t test with one more, contradicting group, because a few unlike "
@@ -22,34 +21,29 @@ UNSEEN = (
 )
 
 
-def label_differences(data: Data) -> str:
+def label_differences(data: Data) -> list[Section]:
     """Return the pairs of systems that predict labels; of many, those of the chosen one."""
-    pairs = data["pairs"]
-    if not pairs:
-        return ""
-    shown = pairs
+    pairs = shown = data["pairs"]
     if len(pairs) > MOST_PAIRS:
-        best = data["chosen"] or ordered(data)[0]
-        shown = [pair for pair in pairs if best in (pair["a"], pair["b"])]
+        shown = [pair for pair in pairs if best_of(data) in (pair["a"], pair["b"])]
     explained = (
         "Each line: the difference in UAR with its interval; p, how often chance alone gives such "
         "a difference between equal systems; p corrected for the number of comparisons; in how "
         f"many {md(groups_of(data))} which system is better."
     )
-    text = _differences(data, explained, shown)
-    if len(shown) < len(pairs):
-        text += ["", f"{len(pairs) - len(shown)} more pairs are in comparison.json."]
-    return "\n".join(text)
+    left = len(pairs) - len(shown)
+    return _differences(
+        data, explained, shown, f"{left} more pairs are in comparison.json." if left else ""
+    )
 
 
-def number_differences(data: Data) -> str:
+def number_differences(data: Data) -> list[Section]:
     """Return the pairs of systems that predict numbers, and how they were tested."""
     pairs = data["pairs"]
     if not pairs:
-        return ""
+        return []
     column, count = md(groups_of(data)), pairs[0]["groups"]
-    how = "all" if pairs[0]["permutation_exact"] else "10,000 random"
-    made = f"{len(pairs)} comparisons" if len(pairs) > 1 else "one comparison"
+    how, made = _exchanges(pairs)
     explained = (
         "Each line: difference in CCC (mean over dimensions) with its interval; p, how often "
         "chance alone gives such a difference if both systems are equally good; p corrected "
@@ -61,45 +55,55 @@ def number_differences(data: Data) -> str:
     )
     if count == FEWEST_GROUPS:
         explained += f" With {count} {column} p cannot be below {2 / 2**count:.3g}."
-    return "\n".join(_differences(data, explained, pairs))
+    return _differences(data, explained, pairs)
 
 
-def _differences(data: Data, explained: str, pairs: Sequence[Data]) -> list[str]:
-    """Return the lines of the section of differences.
+def _exchanges(pairs: Sequence[Data]) -> tuple[str, str]:
+    """Return which exchanges were tried, and how many comparisons were made."""
+    how = "all" if pairs[0]["permutation_exact"] else "10,000 random"
+    return how, f"{len(pairs)} comparisons" if len(pairs) > 1 else "one comparison"
+
+
+def _differences(
+    data: Data, explained: str, pairs: Sequence[Data], more: str = ""
+) -> list[Section]:
+    """Return the section of differences; none where there are no pairs.
 
     Parameters
     ----------
-    data
-        With at least one pair.
     explained
         What a line shows and how it was tested; without enough groups there is no test.
     pairs
         Those that are shown.
+    more
+        What follows them.
     """
+    if not data["pairs"]:
+        return []
     first, count, column = data["pairs_of"], data["pairs"][0]["groups"], md(groups_of(data))
-    title = f"{md(first)} against each other system" if first else "all pairs of systems"
+    title = f"{first} against each other system" if first else "all pairs of systems"
     few = f"No tests: {count} {column} are too few. The differences are those on these clips."
     text = few if count < FEWEST_GROUPS else explained
-    lines = [f"- {md(pair['sentence'])}" for pair in pairs]
-    return [f"## Differences: {title}", "", text, "", *lines]
+    lines = [md(pair["sentence"]) for pair in pairs]
+    return [Section(f"Differences: {title}", [text, lines, more], "differences")]
 
 
-def how_tested(data: Data) -> str:
+def how_tested(data: Data) -> list[Section]:
     """Return how the differences were tested, and what the test can find."""
     pairs, column = data["pairs"], md(groups_of(data))
     if not pairs or pairs[0]["groups"] < FEWEST_GROUPS:
-        return ""
-    how = "all" if pairs[0]["permutation_exact"] else "10,000 random"
-    made = f"{len(pairs)} comparisons" if len(pairs) > 1 else "one comparison"
-    return (
-        "## How differences were tested\n\nThe test exchanges the two systems within whole "
+        return []
+    how, made = _exchanges(pairs)
+    text = (
+        "The test exchanges the two systems within whole "
         f"{column} ({how} exchanges); the correction for the {made} made here is the step-down "
         f"max-T of Westfall and Young. {UNSEEN} The interval is "
         f"for one pair alone and assumes that the {column} are roughly normally distributed, so "
         "it can exclude 0 where the test shows no difference. Two systems are called equal "
         f"within {EQUAL:g} if the whole interval is, and if there are at least {LEAST_FOR_EQUAL} "
-        f"{column}.\n\n{_detectable(pairs, column)}"
+        f"{column}."
     )
+    return [Section("How differences were tested", [text, _detectable(pairs, column)])]
 
 
 def _detectable(pairs: Sequence[Data], column: str) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ....data.escape import md
-from .markdown_tables import score, table
+from ..sections import Data, Section, Table
+from .markdown_tables import score
 
-Data = Mapping[str, Any]
 MOST_LABELS = 30  # of more, tables show a part
 
 
@@ -25,7 +24,7 @@ def some(names: Sequence[str], most: int = MOST_LABELS) -> str:
     return f"{', '.join(names[:most])} and {len(names) - most} more"
 
 
-def classes(data: Data, name: str) -> str:
+def classes(data: Data, name: str) -> Section:
     """Return precision, recall and F1 of each label of a system; of many, the lowest recalls."""
     found = data["systems"][name]["test"]["classes"]
     shown, note = list(found.items()), ""
@@ -34,7 +33,7 @@ def classes(data: Data, name: str) -> str:
         shown = worst[:MOST_LABELS]
         note = (
             f"The {MOST_LABELS} of {len(found)} labels with the lowest recall; all are in "
-            "comparison.json.\n\n"
+            "comparison.json."
         )
     rows = []
     for label, row in shown:
@@ -42,12 +41,11 @@ def classes(data: Data, name: str) -> str:
         rows.append(
             [md(label), f"{row['precision']:.3f}", recall, f"{row['f1']:.3f}", str(row["support"])]
         )
-    return f"## Classes of {md(name)}\n\n{note}" + table(
-        ["label", "precision", "recall", "F1", "clips"], rows
-    )
+    shown = Table(["label", "precision", "recall", "F1", "clips"], rows)
+    return Section(f"Classes of {name}", [note, shown], "classes")
 
 
-def confusion(data: Data, name: str) -> str:
+def confusion(data: Data, name: str) -> Section:
     """Return the confusion matrix of a system; of many labels, the most frequent confusions."""
     labels = data["task"]["labels"]
     matrix = data["systems"][name]["test"]["confusion"]
@@ -60,12 +58,13 @@ def confusion(data: Data, name: str) -> str:
         ]
         wrong.sort(key=lambda one: (-one[0], *one[1:]))
         rows = [[md(labels[a]), md(labels[b]), str(n)] for n, a, b in wrong[:MOST_LABELS]]
-        return (
-            f"## Confusion of {md(name)}\n\nThe {len(rows)} most frequent of {len(wrong)} "
-            "confusions; the whole matrix is in comparison.json.\n\n"
-            + table(["true", "predicted", "clips"], rows, left=2)
+        text = (
+            f"The {len(rows)} most frequent of {len(wrong)} confusions; the whole matrix is in "
+            "comparison.json."
         )
-    rows = [[md(label), *(str(n) for n in row)] for label, row in zip(labels, matrix, strict=True)]
-    return f"## Confusion of {md(name)}\n\nRows are true, columns predicted.\n\n" + table(
-        ["", *map(md, labels)], rows
-    )
+        shown = Table(["true", "predicted", "clips"], rows, left=2)
+    else:
+        text = "Rows are true, columns predicted."
+        rows = zip(labels, matrix, strict=True)
+        shown = Table(["", *map(md, labels)], [[md(label), *map(str, row)] for label, row in rows])
+    return Section(f"Confusion of {name}", [text, shown], "confusion")

@@ -1,4 +1,4 @@
-"""Tables for Markdown and for the terminal, and a measure with its interval as text."""
+"""Tables for the terminal, and measures with their intervals as text."""
 
 from __future__ import annotations
 
@@ -12,20 +12,6 @@ MEASURES = {
     "macro_f1": "macro F1",
     "weighted_f1": "weighted F1",
 }
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Return a Markdown table; cells must be escaped, the first `left` columns are left-aligned.
-
-    Examples
-    --------
-    >>> print(table(["system", "UAR"], [["mean", "0.7"]]))
-    | system | UAR |
-    | --- | ---: |
-    | mean | 0.7 |
-    """
-    rule = ["---"] * left + ["---:"] * (len(header) - left)
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
@@ -44,6 +30,11 @@ def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[st
         ).rstrip()
         for row in rows
     ]
+
+
+def number(value: float | None, digits: str = ".3f") -> str:
+    """Return a number with three digits, or "-"."""
+    return "-" if value is None else format(value, digits)
 
 
 def score(value: Mapping[str, Any] | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import shlex
 import sys
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -16,25 +15,24 @@ from affekt.machine import processors
 
 from ....data.escape import md
 from ....metrics.scored_clips import group_noun
+from ..sections import Data, Section, Table
 from .label_sections import some
-from .markdown_tables import table
 
-Data = Mapping[str, Any]
 LONGEST = 500  # characters of a command
 
 
-def this_report(data: Data) -> str:
+def this_report(data: Data) -> Section:
     """Return where to look next, and what changed since the last report."""
     lines = [
-        "- `report.html` has the same with pictures, and the clips to read and hear; `figures/` "
+        "`report.html` has the same with pictures, and the clips to read and hear; `figures/` "
         "has the pictures as files",
-        "- `comparison.json` has every number; the sections below explain and add to those above",
+        "`comparison.json` has every number; the sections below explain and add to those above",
     ]
     if "run" in data:
-        lines.append("- `members/` has the models and their predictions")
+        lines.append("`members/` has the models and their predictions")
     if made := data.get("made"):
-        lines.append(f"- made by affekt {md(made['affekt'])}, {md(made['date'])}{_since(made)}")
-    return "## This report\n\n" + "\n".join(lines)
+        lines.append(f"made by affekt {md(made['affekt'])}, {md(made['date'])}{_since(made)}")
+    return Section("This report", [lines])
 
 
 def _since(made: Data) -> str:
@@ -55,7 +53,7 @@ def _now(steps: Data) -> list[tuple[str, Data]]:
     return [(name, one) for name, one in steps.items() if one["now"]]
 
 
-def how_made(data: Data) -> str:
+def how_made(data: Data) -> Section:
     """Return task, clips, seed, command, machine, and the splits with their sizes."""
     setting, task, made = data["settings"], data["task"], data.get("made") or {}
     what = f"labels {some([md(label) for label in task['labels']])}"
@@ -64,25 +62,23 @@ def how_made(data: Data) -> str:
         what = f"numbers {', '.join(columns)}"
     ties = "" if scales else f"ties go to {setting['ties']}; "
     lines = [
-        f"- task {md(task['name'])}, version {task['version']}, hash `{task['hash'][:16]}`, {what}",
-        f"- test clips `{data['test']['manifest'][:16]}`",
-        f"- {ties}seed {setting['random_state']}",
+        f"task {md(task['name'])}, version {task['version']}, hash `{task['hash'][:16]}`, {what}",
+        f"test clips `{data['test']['manifest'][:16]}`",
+        f"{ties}seed {setting['random_state']}",
     ]
     if command := str(made.get("command") or "").replace("`", "'"):
-        lines.append(f"- command `{command}`")
+        lines.append(f"command `{command}`")
     if made:
-        lines.append(f"- machine: {md(made['machine'])}")
+        lines.append(f"machine: {md(made['machine'])}")
     for split in data["splits"][:20]:
         name = f" {md(split['name'])}" if split["name"] else ""
         parts = f": {_sizes(split['parts'])}" if "parts" in split else ""
-        lines.append(f"- split {md(split['scheme'])}{name}, hash `{split['hash'][:16]}`{parts}")
+        lines.append(f"split {md(split['scheme'])}{name}, hash `{split['hash'][:16]}`{parts}")
     if setting["calibrate"]:
-        lines.append(
-            f"- members calibrated on dev before they were combined: {setting['calibrate']}"
-        )
+        lines.append(f"members calibrated on dev before they were combined: {setting['calibrate']}")
     if setting.get("calibrate_fused"):
-        lines.append(f"- ensembles calibrated on dev: {setting['calibrate_fused']}")
-    return "## How it was made\n\n" + "\n".join(lines)
+        lines.append(f"ensembles calibrated on dev: {setting['calibrate_fused']}")
+    return Section("How it was made", [lines])
 
 
 def _sizes(parts: Data) -> str:
@@ -96,8 +92,8 @@ def _sizes(parts: Data) -> str:
     return "; ".join(sizes)
 
 
-def times_section(data: Data) -> str:
-    """Return how long embedding and training took; blank where nothing is known."""
+def times_section(data: Data) -> list[Section]:
+    """Return how long embedding and training took; none where nothing is known."""
     made = data.get("made") or {}
     rows = [
         [
@@ -110,13 +106,12 @@ def times_section(data: Data) -> str:
         for name, one in made.get(steps, {}).items()
         if one["seconds"] is not None
     ]
-    if not rows:
-        return ""
-    return (
-        "## What took how long\n\nWall-clock seconds, including other work of the machine; for "
-        "what was kept, those of the run that made it.\n\n"
-        + table(["step", "new clips", "seconds", "when"], rows)
+    text = (
+        "Wall-clock seconds, including other work of the machine; for what was kept, those of the "
+        "run that made it."
     )
+    shown = Table(["step", "new clips", "seconds", "when"], rows)
+    return [Section("What took how long", [text, shown])] if rows else []
 
 
 def made() -> dict[str, Any]:

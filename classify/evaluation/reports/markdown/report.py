@@ -1,49 +1,56 @@
-"""Write a comparison as text: a table for the terminal and a Markdown report.
+"""A comparison as text: a table for the terminal, and the sections of the report.
 
 Both are made from `Comparison.data` alone and hold no other number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ....data.escape import md
-from ....metrics.bootstrap import FEWEST_GROUPS
 from ....metrics.scored_clips import NO_SPEAKERS
 from ...scores.verdicts import one_answer
+from ..sections import Data, Section, Table
 from .analysis_sections import analyses
-from .choice_on_dev import headline, how_chosen, test_uses, why_chosen
+from .choice_on_dev import headline, how_chosen, why_chosen
 from .clips_and_training import layers_section
 from .column_tables import column_sections, each_group
 from .difference_sections import how_tested, label_differences
 from .label_sections import classes, confusion, some
-from .markdown_tables import aligned, score, table
+from .markdown_tables import aligned, score
 from .provenance import how_made, this_report, times_section
-from .system_order import COLUMNS, brackets, columns, groups_of, order_of, ordered, warnings_of
-
-Data = Mapping[str, Any]
-MOST_PAIRS = 45
+from .system_order import (
+    COLUMNS,
+    best_of,
+    brackets,
+    chance,
+    columns,
+    groups_of,
+    has_intervals,
+    on_dev,
+    order_of,
+    ordered,
+    shown,
+    warnings_of,
+)
 
 
 def text_table(data: Data) -> str:
     """Return the main table as plain text, with intervals; * marks what dev chose."""
-    shown, several = columns(data), len(data["systems"]) > 1
-    rows = [["system", *(title for _, title in shown)]]
+    measures, several = columns(data), len(data["systems"]) > 1
+    rows = [["system", *(title for _, title in measures)]]
     for name in ordered(data):
         mark = " *" if several and name == data["chosen"] else ""
         test = data["systems"][name]["test"]
-        rows.append([name + mark, *(score(test[key]) for key, _ in shown)])
+        rows.append([name + mark, *(score(test[key]) for key, _ in measures)])
     lines = aligned(rows)
     count = data["groups"]["count"]
-    few = count < FEWEST_GROUPS
-    which = ": too few for" if few else f"; {100 * data['settings']['level']:g} %"
+    level = f"; {100 * data['settings']['level']:g} %"
+    which = level if has_intervals(data) else ": too few for"
     single = count == data["test"]["clips"]
     groups = "taken as independent" if single else f"{count} {groups_of(data)}"
     groups = "speakers unknown" if NO_SPEAKERS in data["warnings"] else groups
     foot = [f"{data['test']['clips']} test clips, {groups}{which} intervals"]
     if data["chosen"]:
-        foot += [f"* chosen on dev; the others by dev {shown[0][1]}"] * several
+        foot += [f"* chosen on dev; the others by dev {measures[0][1]}"] * several
         if why := why_chosen(data):
             foot.append(f"{data['chosen']}: {why}")
         foot += [_chosen_line(data), *one_answer(data, data["chosen"])]
@@ -52,92 +59,80 @@ def text_table(data: Data) -> str:
 
 def _chosen_line(data: Data) -> str:
     """Return what the chosen system scores on dev and on test, and what chance would."""
-    name, measure = data["chosen"], data.get("measure", "uar")
-    scores = data["systems"][name]
-    dev, test = scores["dev"][measure], scores["test"][measure]["value"]
-    chance = 0.0 if measure == "ccc" else 1 / len(data["task"]["labels"])
-    return f"{name}: {measure.upper()} {dev:.3f} on dev, {test:.3f} on test; chance is {chance:.3f}"
+    name, (measure, title) = data["chosen"], columns(data)[0]
+    dev, test = data["systems"][name]["dev"][measure], data["systems"][name]["test"][measure]
+    at = f"{dev:.3f} on dev, {test['value']:.3f} on test"
+    return f"{name}: {title} {at}; chance is {chance(data):.3f}"
 
 
-def markdown(data: Data) -> str:
-    """Return the whole report as Markdown."""
-    best, by = data["chosen"] or ordered(data)[0], column_sections(data)
-    sections = [
-        f"# Comparison: {md(data['task']['name'])}\n\n{headline(data)}",
+def label_report(data: Data) -> list[Section]:
+    """Return the whole report."""
+    best, by = best_of(data), column_sections(data)
+    return [
+        Section(f"Comparison: {data['task']['name']}", [headline(data)]),
         _leaderboard(data),
-        label_differences(data),
+        *label_differences(data),
         *by[:1],
-        warnings_of(data),
+        *warnings_of(data),
         this_report(data),
         _choice(data),
         _measures(data),
-        how_tested(data),
-        each_group(data),
+        *how_tested(data),
+        *each_group(data),
         *by[1:],
         classes(data, best),
         confusion(data, best),
         *analyses(data, best),
-        layers_section(data),
-        times_section(data),
+        *layers_section(data),
+        *times_section(data),
         how_made(data),
     ]
-    return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _choice(data: Data) -> str:
+def _choice(data: Data) -> Section:
     """Return how the system was chosen, how often test was looked at, and what test is."""
     test = data["test"]
     labels = [f"{md(label)} {n}" for label, n in test["labels"].items()]
-    parts = [how_chosen(data)] if data["chosen"] else []
-    if uses := data.get("test_uses"):
-        parts.append(test_uses(uses))
-    parts.append(f"Test labels: {some(labels)}.")
+    parts = [*how_chosen(data), f"Test labels: {some(labels)}."]
     if test["left_out"]:
         out = [f"{md(label or '(blank)')} {n}" for label, n in test["left_out"].items()]
         parts.append(f"Left out by the task: {some(out)}.")
     title = "How the choice was made" if data["chosen"] else "The test clips"
-    return f"## {title}\n\n" + "\n\n".join(parts)
+    return Section(title, parts)
 
 
-def _leaderboard(data: Data) -> str:
+def _leaderboard(data: Data) -> Section:
     """Return what dev chose and the others, by the measure of the choice and by accuracy."""
     keys = ("uar", "uar_present", "accuracy") if data["test"]["absent"] else ("uar", "accuracy")
     titles = {"uar": "UAR", "uar_present": "UAR of classes present", "accuracy": "accuracy"}
     rows = []
     for name in ordered(data):
-        system = data["systems"][name]
-        shown = f"**{md(name)}**" if name == data["chosen"] else md(name)
-        dev = [f"{system['dev']['uar']:.3f}" if system["dev"] else "-"] if data["dev"] else []
-        rows.append([shown, *dev, *(score(system["test"][key]) for key in keys)])
+        test = data["systems"][name]["test"]
+        dev = [on_dev(data, name)] if data["dev"] else []
+        rows.append([shown(data, name), *dev, *(score(test[key]) for key in keys)])
     header = ["system", *(["dev UAR"] if data["dev"] else []), *(titles[key] for key in keys)]
-    count = data["groups"]["count"]
-    few = count < FEWEST_GROUPS
-    level = f"{100 * data['settings']['level']:g} % intervals over {count} {md(groups_of(data))}"
+    level = f"{100 * data['settings']['level']:g} % intervals"
+    over = f"In brackets: {level} over {data['groups']['count']} {md(groups_of(data))}."
     text = (
         "UAR is the mean share of each label that was found, accuracy the share of all clips. "
-        + (brackets(data) if few else f"In brackets: {level}.")
-        + order_of(data)
+        f"{over if has_intervals(data) else brackets(data)}{order_of(data)}"
     )
     if data["test"]["absent"]:
         absent = some([md(label) for label in data["test"]["absent"]])
         text += f" Absent from test, counted as 0 in every mean: {absent}."
-    return f"## Systems\n\n{text}\n\n{table(header, rows)}"
+    return Section("Systems", [text, Table(header, rows)])
 
 
-def _measures(data: Data) -> str:
-    rows = []
+def _measures(data: Data) -> Section:
+    rows, present = [], ["uar_present"] * bool(data["test"]["absent"])
     for name in ordered(data):
-        system = data["systems"][name]
-        shown = f"**{md(name)}**" if name == data["chosen"] else md(name)
-        dev = f"{system['dev']['uar']:.3f}" if system["dev"] else "-"
-        rows.append([shown, *(score(system["test"][key]) for key, _ in COLUMNS), dev])
+        test = data["systems"][name]["test"]
+        row = [shown(data, name), *(score(test[key]) for key, _ in COLUMNS), on_dev(data, name)]
+        rows.append(row + [score(test[key]) for key in present])
     header = ["system", *(title for _, title in COLUMNS), "dev UAR"]
-    if data["test"]["absent"]:
-        header.append("UAR of classes present")
-        for row, name in zip(rows, ordered(data), strict=True):
-            row.append(score(data["systems"][name]["test"]["uar_present"]))
+    header += ["UAR of classes present" for _ in present]
     text, count, column = brackets(data), data["groups"]["count"], md(groups_of(data))
-    if count >= FEWEST_GROUPS:
+    if has_intervals(data):
         if crossed := data["groups"].get("crossed"):
             text += (
                 " UAR, accuracy and F1 also allow for others of the "
@@ -156,12 +151,11 @@ def _measures(data: Data) -> str:
         "F1 combines precision and recall of a label: macro F1 is its mean over labels, weighted "
         "F1 that weighted by clips."
     )
-    return f"## Every measure\n\n{meant} {text}\n\n{table(header, rows)}\n\n" + (
-        f"{_reliability(data)}\n\n{_expected(data)}".strip()
-    )
+    blocks = [f"{meant} {text}", Table(header, rows), *_reliability(data), *_expected(data)]
+    return Section("Every measure", blocks, "reliability")
 
 
-def _reliability(data: Data) -> str:
+def _reliability(data: Data) -> list[str | Table]:
     keys = [("nll", "NLL"), ("brier", "Brier"), ("ece", "ECE")]
     rows = []
     for name in ordered(data):
@@ -169,29 +163,27 @@ def _reliability(data: Data) -> str:
         if "ece" in test:
             noise = f"{test['ece']['noise']:.3f}"
             rows.append([md(name), *(score(test[key]) for key, _ in keys), noise])
-    if not rows:
-        return ""
-    return (
+    text = (
         "How far the probabilities can be trusted; lower is better. NLL (minus the logarithm of "
         "the true label's probability) and Brier (squared distance from the true label) are the "
         "measures to compare. ECE (mean gap between probability and share right) is too high on "
         "few clips: "
         "*ECE by chance* is what a perfectly calibrated system would show here if its errors were "
-        "independent; where speakers differ it would show more.\n\n"
-        + table(["system", *(title for _, title in keys), "ECE by chance"], rows)
+        "independent; where speakers differ it would show more."
     )
+    header = ["system", *(title for _, title in keys), "ECE by chance"]
+    return [text, Table(header, rows)] if rows else []
 
 
-def _expected(data: Data) -> str:
+def _expected(data: Data) -> list[str | Table]:
     """The table of ordered labels, where the task gives their values."""
     found = {name: data["systems"][name]["test"].get("ccc") for name in ordered(data)}
     rows = [[md(name), score(value)] for name, value in found.items() if value]
-    if not rows:
-        return ""
     name = md(data["task"]["name"])
-    return (
+    text = (
         f"Expected {name} against label: the task orders its labels, so the mean of their values, "
         "weighted by the probabilities, can be compared with the label's value (CCC, concordance "
         "correlation; 1 is perfect). Labels are coarse, so this is not the CCC of rated "
-        f"{name}.\n\n" + table(["system", "CCC"], rows)
+        f"{name}."
     )
+    return [text, Table(["system", "CCC"], rows)] if rows else []

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
 from ....metrics.scored_clips import group_noun
-from .markdown_tables import MEASURES
+from ..sections import Data, Section
+from .markdown_tables import MEASURES, number
 
-Data = Mapping[str, Any]
 COLUMNS = tuple(MEASURES.items())
 NUMBERS = (("ccc", "CCC"), ("pearson", "Pearson r"), ("error", "error / range"))
 
@@ -34,6 +31,31 @@ def ordered(data: Data) -> list[str]:
         return name != data["chosen"], -dev, -test, name
 
     return sorted(systems, key=place)
+
+
+def best_of(data: Data) -> str:
+    """Return the system that sections about one system are of: the chosen one, else the first."""
+    return data["chosen"] or ordered(data)[0]
+
+
+def shown(data: Data, name: str) -> str:
+    """Return the name of a system for Markdown, in bold where dev chose it."""
+    return f"**{md(name)}**" if name == data["chosen"] else md(name)
+
+
+def on_dev(data: Data, name: str) -> str:
+    """Return what a system scores on dev, in the measure of the choice."""
+    return number((data["systems"][name]["dev"] or {}).get(columns(data)[0][0]))
+
+
+def chance(data: Data) -> float:
+    """Return what guessing would score."""
+    return 0.0 if data.get("measure") == "ccc" else 1 / len(data["task"]["labels"])
+
+
+def has_intervals(data: Data) -> bool:
+    """Whether there are enough groups."""
+    return data["groups"]["count"] >= FEWEST_GROUPS
 
 
 def order_of(data: Data) -> str:
@@ -93,8 +115,7 @@ def brackets(data: Data) -> str:
     )
 
 
-def warnings_of(data: Data) -> str:
-    """Return the section of warnings; blank where there is none."""
-    if not data["warnings"]:
-        return ""
-    return "## Warnings\n\n" + "\n".join(f"- {md(text)}" for text in data["warnings"])
+def warnings_of(data: Data) -> list[Section]:
+    """Return the section of warnings; none where there are none."""
+    found = [md(text) for text in data["warnings"]]
+    return [Section("Warnings", [found])] if found else []

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ..markdown.markdown_tables import MEASURES
-from ..markdown.system_order import by_rank, columns, ordered
+from ..markdown.system_order import by_rank, chance, columns, on_dev, ordered
+from ..sections import Data
 from .kinds import Dot, Dots
-
-Data = Mapping[str, Any]
 
 
 def leaderboard(data: Data) -> Dots:
@@ -28,11 +24,6 @@ def leaderboard(data: Data) -> Dots:
         lines["floor"] = found[1]
     head = ["system", measure, *_more(data)]
     return Dots(f"Leaderboard, {measure}", measure, head, rows, lines)
-
-
-def chance(data: Data) -> float:
-    """Return what guessing would score."""
-    return 0.0 if data.get("measure") == "ccc" else 1 / len(data["task"]["labels"])
 
 
 def floor(data: Data) -> tuple[str, float] | None:
@@ -58,11 +49,8 @@ def _rows(data: Data) -> tuple[list[Dot], str]:
     if "test" in data:
         lead, title = columns(data)[0]
         for name in ordered(data):
-            test, dev = systems[name]["test"][lead], systems[name]["dev"]
-            cells: list[Any] = [test]
-            if data["dev"]:
-                value = (dev or {}).get(lead)
-                cells.append("-" if value is None else f"{value:.3f}")
+            test = systems[name]["test"][lead]
+            cells = [test, *([on_dev(data, name)] if data["dev"] else [])]
             chosen = name == data["chosen"]
             rows.append(Dot(name, test["value"], test["interval"], cells, chosen))
         return rows, title

@@ -1,67 +1,52 @@
-"""The picture of each section of a report, by the section's title."""
+"""The picture of each section of a report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from ....metrics.bootstrap import FEWEST_GROUPS
 from ...scores.verdicts import p_text
 from ..markdown.clips_and_training import layer_curves
-from ..markdown.system_order import ordered
+from ..markdown.markdown_tables import score
+from ..markdown.system_order import best_of, chance, columns, ordered
+from ..sections import Data
 from .kinds import Cell, Curve, Dot, Dots, Matrix, Picture, Scale
-from .leaderboard import chance
 
-Data = Mapping[str, Any]
 MOST_WITH_TEXT = 30  # labels of a confusion matrix whose cells have numbers
 MOST_GROUPS = 500
 SHOWN = {True: "better", False: "worse"}
 CHANCE = "Dashed line: chance."
 
 
-def picture(data: Data, title: str) -> Picture | None:
-    """Return the picture of a section, if it has one.
+def picture(data: Data, name: str, title: str) -> Picture | None:
+    """Return a picture, if there is one of this name and the data has what it shows.
 
     Parameters
     ----------
     data : mapping
         `Comparison.data`.
+    name : str
+        As `Section.picture`.
     title : str
-        Heading of the section in the report.
+        What it is called; of "by", the column.
 
     Examples
     --------
-    >>> picture({}, "How it was made")
+    >>> picture({}, "", "How it was made")
     """
-    for start, draw in PICTURES.items():
-        if title.startswith(start):
-            return draw(data, title)
-    return None
+    return PICTURES[name](data, title) if name in PICTURES else None
 
 
-def replaces_table(data: Data, title: str) -> bool:
+def replaces_table(data: Data, name: str) -> bool:
     """Whether the picture of a section shows everything in its table."""
-    if title.startswith("Confusion"):
+    if name == "confusion":
         return len(data["task"]["labels"]) <= MOST_WITH_TEXT
-    return title.startswith("Each ") and len(data["groups"]["values"]) >= FEWEST_GROUPS
+    return name == "each" and len(data["groups"]["values"]) >= FEWEST_GROUPS
 
 
-def _lead(data: Data) -> tuple[str, str]:
-    return ("ccc", "CCC") if data.get("measure") == "ccc" else ("uar", "UAR")
-
-
-def _best(data: Data) -> str:
-    return data["chosen"] or ordered(data)[0]
-
-
-def _by(data: Data, title: str) -> Dots | None:
-    key, measure = _lead(data)
-    column = title.removeprefix(f"{measure} by ")
-    part = data["by"].get(column)
-    if part is None:
-        return None
-    best = _best(data)
-    rows = []
+def _by(data: Data, column: str) -> Dots:
+    key, measure = columns(data)[0]
+    part, best, rows = data["by"][column], best_of(data), []
     for value, row in part["values"].items():
         one = row["systems"][best][key]
         cells = [one, str(row["clips"])]
@@ -74,10 +59,9 @@ def _by(data: Data, title: str) -> Dots | None:
 
 
 def _groups(data: Data, title: str) -> Dots:
-    best, key = _best(data), "error" if data.get("measure") == "ccc" else "uar"
+    best, column = best_of(data), data["groups"]["column"] or "clip"
+    key, measure = ("error", "error") if data.get("measure") == "ccc" else ("uar", "UAR")
     values = sorted(data["groups"]["values"], key=lambda row: (row[key][best], row["group"]))
-    column = data["groups"]["column"] or "clip"
-    measure = "error" if key == "error" else "UAR"
     rows = [
         Dot(
             row["group"],
@@ -94,7 +78,7 @@ def _groups(data: Data, title: str) -> Dots:
 
 
 def _pairs(data: Data, title: str) -> Dots | Matrix:
-    key, measure = _lead(data)
+    key, measure = columns(data)[0]
     if not data["pairs_of"]:
         return _all_pairs(data, title)
     pairs, rows = data["pairs"], []
@@ -111,7 +95,7 @@ def _pairs(data: Data, title: str) -> Dots | Matrix:
 
 
 def _all_pairs(data: Data, title: str) -> Matrix:
-    key, measure = _lead(data)
+    key, measure = columns(data)[0]
     names = ordered(data)
     known = {}
     for pair in data["pairs"]:
@@ -134,26 +118,21 @@ def _all_pairs(data: Data, title: str) -> Matrix:
 
 
 def _confusion(data: Data, title: str) -> Matrix:
-    labels, matrix = data["task"]["labels"], data["systems"][_best(data)]["test"]["confusion"]
-    cells = []
-    for row in matrix:
-        total = sum(row)
-        shares = [n / total if total else 0.0 for n in row]
-        if len(labels) <= MOST_WITH_TEXT:
-            texts = [
-                (str(n), f"{100 * s:.0f} %" if n else "") for n, s in zip(row, shares, strict=True)
-            ]
-        else:
-            texts = [(str(n or ""), "") for n in row]
-        cells.append(
-            [Cell(text, share, more) for (text, more), share in zip(texts, shares, strict=True)]
-        )
+    labels, matrix = data["task"]["labels"], data["systems"][best_of(data)]["test"]["confusion"]
+
+    def cell(n: int, of: int) -> Cell:
+        share = n / of if of else 0.0
+        if len(labels) > MOST_WITH_TEXT:
+            return Cell(str(n or ""), share)
+        return Cell(str(n), share, f"{100 * share:.0f} %" if n else "")
+
+    cells = [[cell(n, sum(row)) for n in row] for row in matrix]
     caption = "Clips, and their share of the true label."
     return Matrix(title, "true", "predicted", labels, cells, caption)
 
 
 def _classes(data: Data, title: str) -> Dots:
-    found = data["systems"][_best(data)]["test"]["classes"]
+    found = data["systems"][best_of(data)]["test"]["classes"]
     rows = []
     for label, one in found.items():
         recall = {"value": one["recall"], "interval": one["recall_interval"]}
@@ -164,7 +143,7 @@ def _classes(data: Data, title: str) -> Dots:
 
 
 def _shortcuts(data: Data, title: str) -> Dots:
-    best = _best(data)
+    best = best_of(data)
     of_best = data["systems"][best]["test"]["uar"]
     rows = [Dot(best, of_best["value"], of_best["interval"], [of_best], True)]
     for name, one in data["audit"]["factors"].items():
@@ -210,7 +189,7 @@ def _layers(data: Data, title: str) -> Curve | None:
         f"Layers of {name}",
         points,
         "layer",
-        _lead(data)[1],
+        columns(data)[0][1],
         (points[0][0] - 0.5, points[-1][0] + 0.5),
         (scale.low, scale.high),
         line=chance(data),
@@ -218,15 +197,14 @@ def _layers(data: Data, title: str) -> Curve | None:
     )
 
 
-def reliability(data: Data) -> Curve | None:
-    """Return the reliability curve of the best system, if there is one."""
+def _reliability(data: Data, _: str) -> Curve | None:
     found = data.get("reliability")
     if not found:
         return None
     clips = sum(row["clips"] for row in found)
     low = min(1 / len(data["task"]["labels"]), *(row["accuracy"] for row in found))
     low = Scale.around([low, 1.0]).low
-    title = f"Reliability of {_best(data)}"
+    title = f"Reliability of {best_of(data)}"
     return Curve(
         title,
         [(row["confidence"], row["accuracy"]) for row in found],
@@ -244,19 +222,13 @@ def reliability(data: Data) -> Curve | None:
 def _transfer(data: Data, title: str) -> Matrix:
     found = data["transfer"]
     key, names = found.get("measure", "uar"), found["names"]
-    cells = []
-    for here in names:
-        row = [found["cells"][here][there][key] or {} for there in names]
-        cells.append([_measured(one) for one in row])
+
+    def cell(one: Data) -> Cell:
+        text, _, more = score(one).partition(" ")
+        return Cell(text, (one or {}).get("value") or 0.0, more)
+
+    cells = [[cell(found["cells"][here][there][key]) for there in names] for here in names]
     return Matrix(title, "trained on", "tested on", names, cells)
-
-
-def _measured(one: Mapping[str, Any]) -> Cell:
-    value, interval = one.get("value"), one.get("interval") or (None, None)
-    if value is None:
-        return Cell("-")
-    more = "" if None in interval else f"[{interval[0]:.3f}, {interval[1]:.3f}]"
-    return Cell(f"{value:.3f}", value, more)
 
 
 def _diversity(data: Data, title: str) -> Matrix | None:
@@ -274,17 +246,16 @@ def _diversity(data: Data, title: str) -> Matrix | None:
 
 
 PICTURES: dict[str, Callable[[Data, str], Picture | None]] = {
-    "Answering only when sure": _risk,
-    "CCC by": _by,
-    "Classes": _classes,
-    "Confusion": _confusion,
-    "Differences": _pairs,
-    "Diversity": _diversity,
-    "Each dimension": lambda data, title: None,
-    "Each ": _groups,
-    "Layers": _layers,
-    "Learning curve": _learning,
-    "Shortcuts": _shortcuts,
-    "Transfer": _transfer,
-    "UAR by": _by,
+    "abstain": _risk,
+    "by": _by,
+    "classes": _classes,
+    "confusion": _confusion,
+    "differences": _pairs,
+    "diversity": _diversity,
+    "each": _groups,
+    "layers": _layers,
+    "learning": _learning,
+    "reliability": _reliability,
+    "shortcuts": _shortcuts,
+    "transfer": _transfer,
 }

@@ -17,7 +17,8 @@ import pytest
 from affekt.classify.evaluation.reports.card import model_card
 from affekt.classify.evaluation.reports.latex import tables
 from affekt.classify.evaluation.reports.markdown.clips_and_training import describe_run
-from affekt.classify.evaluation.reports.markdown.report import markdown, text_table
+from affekt.classify.evaluation.reports.markdown.report import label_report, text_table
+from affekt.classify.evaluation.reports.sections import as_markdown
 from affekt.classify.experiments.results.repeats import repeats_table, write_repeats
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -35,7 +36,7 @@ def report(case: str, folder: Path) -> str:
     if case == "repeats":
         write_repeats(folder, data)
         return (folder / "report.md").read_text("utf-8")
-    return markdown(data) + describe_run(data["run"], "clips.csv")
+    return as_markdown([*label_report(data), *describe_run(data["run"], "clips.csv")])
 
 
 def card(case: str, folder: Path) -> str:

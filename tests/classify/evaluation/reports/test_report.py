@@ -12,8 +12,8 @@ from affekt.classify.data.escape import cell, latex, md
 from affekt.classify.data.predictions import Predictions
 from affekt.classify.data.task import Task
 from affekt.classify.evaluation.compare import compare
+from affekt.classify.evaluation.comparison import Comparison
 from affekt.classify.evaluation.reports.latex import tables
-from affekt.classify.evaluation.reports.markdown.report import markdown
 from affekt.classify.metrics.scored_clips import NO_SPEAKERS
 from hypothesis import given, strategies as st
 
@@ -150,7 +150,7 @@ def test_a_row_of_a_latex_table_never_begins_with_a_bracket():
 
 def test_a_report_says_what_changed_and_what_took_how_long():
     data = read("split")
-    assert "What took how long" not in markdown(data)
+    assert "What took how long" not in Comparison(data).report()
     data["made"] = {
         "affekt": "0.1.0", "date": "2026-11-27 17:40 UTC", "command": "affekt run `a`.yaml",
         "machine": "Linux, x86_64, 2 processors, Python 3.11.7", "last": "2026-11-26 09:00 UTC",
@@ -161,7 +161,7 @@ def test_a_report_says_what_changed_and_what_took_how_long():
             "both-lr": {"seconds": None, "now": False, "why": ""},
         },
     }  # fmt: skip
-    text = markdown(data)
+    text = Comparison(data).report()
     assert (
         "- made by affekt 0.1.0, 2026-11-27 17:40 UTC; since the last report, of 2026-11-26 09:00 "
         "UTC: embedded 360 clips with speech, trained speech-lr (C changed)"
@@ -170,18 +170,18 @@ def test_a_report_says_what_changed_and_what_took_how_long():
     assert "| training text-lr |  | 0.7 | kept |" in text
     assert "both-lr |  |" not in text
     data["made"]["last"] = None
-    assert "the first report in this folder" in markdown(data)
+    assert "the first report in this folder" in Comparison(data).report()
 
 
 def test_layers_that_were_tried_have_a_table():
     data = read("split")
     tried = [{"layers": {"speech": n}, "dev_uar": 0.5 + n / 16} for n in (0, 1, 1, 2)]
     data["run"]["members"]["speech-lr"]["parts"][0]["tried"] = tried
-    assert "| layer | speech, tried for speech-lr |" in markdown(data)
-    assert "| 2 | 0.625 |" in markdown(data)
+    assert "| layer | speech, tried for speech-lr |" in Comparison(data).report()
+    assert "| 2 | 0.625 |" in Comparison(data).report()
     probed = {"speech": {"layer": 1, "C": 1.0, "uar": 0.5, "by_layer": [0.25, 0.5, 0.375]}}
     data["run"]["members"]["text-lr"]["parts"][0]["probed"] = probed
-    assert "| 1 | 0.562 | 0.500 |" in markdown(data)
+    assert "| 1 | 0.562 | 0.500 |" in Comparison(data).report()
 
 
 def test_times_are_those_of_the_run_that_made_what_is_kept(tmp_path):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from affekt.cache import Manifest
 from affekt.classify import Predictions, Task, compare
-from affekt.classify.evaluation.reports.markdown.report import markdown
 
 LABELS = tuple(f"label-{number:03}" for number in range(120))
 
@@ -36,7 +35,7 @@ def comparison(labels, by, lacking=()):
 
 
 def test_a_report_of_many_labels_is_cut():
-    text = markdown(comparison(LABELS, ()).data)
+    text = comparison(LABELS, ()).report()
     assert len(text) < 20_000  # the whole matrix alone has 14,400 cells
     assert "The 30 of 120 labels with the lowest recall" in text
     assert "The 30 most frequent of" in text
@@ -45,7 +44,7 @@ def test_a_report_of_many_labels_is_cut():
 
 def test_columns_that_divide_the_clips_alike_are_shown_once():
     found = comparison(("anger", "calm", "joy"), ("language", "dataset"))
-    text = markdown(found.data)
+    text = found.report()
     assert text.count("| mean over ") == 1
     assert "The same as by language" in text
     assert "one is deu, two is spa" in text
@@ -53,12 +52,12 @@ def test_columns_that_divide_the_clips_alike_are_shown_once():
 
 def test_languages_with_other_classes_have_a_chance_of_their_own():
     labels = ("anger", "calm", "joy")
-    text = markdown(comparison(labels, ("language",), lacking=("calm",)).data)
+    text = comparison(labels, ("language",), lacking=("calm",)).report()
     assert "Chance is one divided by their number: deu 0.500, spa 0.333." in text
-    assert "Chance is one" not in markdown(comparison(labels, ("language",)).data)
+    assert "Chance is one" not in comparison(labels, ("language",)).report()
 
 
 @pytest.mark.parametrize("labels", [30, 31])
 def test_the_whole_matrix_up_to_thirty_labels(labels):
-    text = markdown(comparison(LABELS[:labels], ()).data)
+    text = comparison(LABELS[:labels], ()).report()
     assert ("Rows are true, columns predicted." in text) == (labels == 30)
