@@ -42,13 +42,13 @@ MOST_ROWS, MOST_SIGNS = 40, 34  # of a figure, of a name
 MOST_WITH_TEXT = 30  # names of a matrix whose cells have texts
 #: name of the picture and its file -> title, and what has to be in the JSON
 SECTIONS = {
-    "abstain": ("Answering only when sure", "abstain"),
-    "classes": ("Classes", "test"),
-    "confusion": ("Confusion", "test"),
-    "differences": ("Differences", "pairs"),
+    "abstain": ("Answering only when sure, {best}", "abstain"),
+    "classes": ("Classes, {best}", "test"),
+    "confusion": ("Confusion, {best}", "test"),
+    "differences": ("Differences: {pairs}", "pairs"),
     "diversity": ("Diversity", "diversity"),
     "layers": ("Layers", "run"),
-    "learning": ("Learning curve", "learning_curve"),
+    "learning": ("Learning curve of {learner}", "learning_curve"),
     "shortcuts": ("Shortcuts", "audit"),
     "transfer": ("Transfer", "transfer"),
 }
@@ -96,10 +96,15 @@ def pictures(data: Data) -> dict[str, Picture]:
     if "test" not in data:
         return {"systems": leaderboard(data)}
     found: dict[str, Picture | None] = {"systems": leaderboard(data)}
-    numbers = data.get("measure") == "ccc"
+    numbers, best, first = data.get("measure") == "ccc", best_of(data), data["pairs_of"]
+    names = {  # a figure is read on its own
+        "best": best,
+        "learner": data.get("learning_curve_of", best),
+        "pairs": f"{first} against each other system" if first else "all pairs",
+    }
     for name, (title, needed) in SECTIONS.items():
         if data.get(needed) and (name == "differences" or not numbers):
-            found[name] = picture(data, name, _title(data, title))
+            found[name] = picture(data, name, title.format(**names))
     for column in data["by"]:
         found[f"by-{_signs(column)}"] = picture(data, "by", column)
     group = data["groups"]["column"]
@@ -111,21 +116,6 @@ def pictures(data: Data) -> dict[str, Picture]:
 
 def _signs(column: str) -> str:
     return "".join(one if one.isalnum() else "-" for one in column)
-
-
-def _title(data: Data, section: str) -> str:
-    """Return the title of a section with its system, since a figure is read on its own."""
-    if section == "Differences":
-        of = data["pairs_of"]
-        return f"{section}: {of} against each other system" if of else f"{section}: all pairs"
-    best = best_of(data)
-    if section == "Learning curve":
-        return f"{section} of {data.get('learning_curve_of', best)}"
-    return (
-        section
-        if section in ("Diversity", "Layers", "Shortcuts", "Transfer")
-        else f"{section}, {best}"
-    )
 
 
 def drawn_files(shown: Picture, formats: tuple[str, ...] = FORMATS) -> list[tuple[str, bytes]]:

@@ -39,6 +39,7 @@ ABOUT_FOLDS = (
     "(the mean of the intervals of the repeats): what other speakers would give. Every repeat "
     "tests all clips, so the deviation only says how much the division matters."
 )
+HEAD = ["system", "UAR", "sd", "lowest", "highest", *list(MEASURES.values())[1:]]
 TOO_FEW = "too few speakers for intervals"
 
 
@@ -129,7 +130,7 @@ def _mean_limits(intervals: Sequence[Sequence[float | None]]) -> list[float] | N
 
 def repeats_table(data: Mapping[str, Any]) -> str:
     """Return the main table as plain text: means over repeats, with sd and interval of UAR."""
-    rows = [["system", "UAR", "sd", "lowest", "highest", *list(MEASURES.values())[1:]]]
+    rows = [HEAD]
     for name in _ordered(data):
         rows.append([name, *_cells(data["systems"][name])])
     lines = aligned(rows)
@@ -166,7 +167,6 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 def _sections(data: Mapping[str, Any]) -> list[Section]:
     repeats = data["repeats"]
-    header = ["system", "UAR", "sd", "lowest", "highest", *list(MEASURES.values())[1:]]
     rows = [[md(name), *_cells(data["systems"][name])] for name in _ordered(data)]
     single = [
         [md(name), *(f"{v:.3f}" for v in data["systems"][name]["uar"]["values"])]
@@ -177,7 +177,7 @@ def _sections(data: Mapping[str, Any]) -> list[Section]:
     means = [
         "For each repeat the clips were split again, and every member and ensemble was trained "
         f"and chosen again. Means over repeats{interval if _known(data) else f': {TOO_FEW}.'}",
-        Table(header, rows),
+        Table(HEAD, rows),
     ]
     each: list[Table | str] = [Table(["system", *repeats], single)]
     if data["chosen"]:

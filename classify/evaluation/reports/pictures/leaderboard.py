@@ -16,14 +16,13 @@ def leaderboard(data: Data) -> Dots:
     data : mapping
         `Comparison.data`, or the content of repeats.json or runs.json.
     """
-    rows, measure = _rows(data)
+    rows, measure, more = _rows(data)
     lines = {}
     if "test" in data and data.get("measure") != "ccc":
         lines["chance"] = chance(data)
     if found := floor(data):
         lines["floor"] = found[1]
-    head = ["system", measure, *_more(data)]
-    return Dots(f"Leaderboard, {measure}", measure, head, rows, lines)
+    return Dots(f"Leaderboard, {measure}", measure, ["system", measure, *more], rows, lines)
 
 
 def floor(data: Data) -> tuple[str, float] | None:
@@ -35,16 +34,8 @@ def floor(data: Data) -> tuple[str, float] | None:
     return name, factors[name]["uar"]["value"]
 
 
-def _more(data: Data) -> list[str]:
-    if "corpora" in data:
-        return ["mean rank"]
-    if "test" not in data:
-        return []
-    return [f"dev {columns(data)[0][1]}"] if data["dev"] else []
-
-
-def _rows(data: Data) -> tuple[list[Dot], str]:
-    """Return a row for each system, and the name of the measure."""
+def _rows(data: Data) -> tuple[list[Dot], str, list[str]]:
+    """Return a row for each system, the name of the measure, and that of a further column."""
     systems, rows = data["systems"], []
     if "test" in data:
         lead, title = columns(data)[0]
@@ -53,7 +44,7 @@ def _rows(data: Data) -> tuple[list[Dot], str]:
             cells = [test, *([on_dev(data, name)] if data["dev"] else [])]
             chosen = name == data["chosen"]
             rows.append(Dot(name, test["value"], test["interval"], cells, chosen))
-        return rows, title
+        return rows, title, [f"dev {title}"] if data["dev"] else []
     if "repeats" in data:
         for name in sorted(systems, key=lambda one: (-systems[one]["uar"]["mean"], one)):
             uar = systems[name]["uar"]
@@ -61,9 +52,9 @@ def _rows(data: Data) -> tuple[list[Dot], str]:
             span = [max(limits[0], 0), min(limits[1], 1)] if limits else None
             shown = {"value": uar["mean"], "interval": span}
             rows.append(Dot(name, uar["mean"], span, [shown]))
-        return rows, "mean UAR"
+        return rows, "mean UAR", []
     for name, one in by_rank(data):
         cells = [f"{one['mean']:.3f}", f"{one['rank']:.2f}"]
         span = [min(one["scores"]), max(one["scores"])]
         rows.append(Dot(name, one["mean"], span, cells))
-    return rows, f"mean {MEASURES[data['measure']]}"
+    return rows, f"mean {MEASURES[data['measure']]}", ["mean rank"]
