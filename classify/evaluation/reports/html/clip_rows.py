@@ -117,7 +117,7 @@ class _Rated:
     def __init__(
         self, data: Data, predictions: Mapping[str, Any], clips: Manifest, names: list[str]
     ) -> None:
-        task = ScaleTask.from_record(data["task"])
+        task: Any = ScaleTask.from_record(data["task"])
         self.head = {"dimensions": {n: [one.low, one.high] for n, one in task.scales.items()}}
         self.truth = task.ratings(clips)
         self.values = np.stack([predictions[name].values for name in names])
