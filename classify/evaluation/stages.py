@@ -147,15 +147,13 @@ class Stages(ABC, Generic[P]):
         also chosen on the clips that it is scored on.
         """
         folds = self.joined.learnt_apart()
-        names, given = (
-            [self.choose(None, rows)["chosen"] for _, rows in folds],
-            self.answers(chosen),
-        )
-        given = given.copy()
+        if not folds:
+            return None
+        names = [self.choose(None, rows)["chosen"] for _, rows in folds]
+        given = self.answers(chosen).copy()
         for (rows, _), name in zip(folds, names, strict=True):
             given[rows] = self.answers(name)[rows]
-        found = {"systems": dict(Counter(names)), self.measure: self.score_of(given)}
-        return found if folds else None
+        return {"systems": dict(Counter(names)), self.measure: self.score_of(given)}
 
     def about_task(self) -> dict[str, Any]:
         """Return the description of the task."""

@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ....cache.errors import expected_one_of, listed
+from ....cache.errors import check_number, expected_one_of, listed
 from ....cache.files.atomic_writes import draft, write_whole
 from ....cache.files.reading import file_sha256, read_note, read_object
 from ....cache.manifest import Manifest
 from ...data.predictions import Predictions
 from ...data.task import Task
+from ...heads.linear.logistic import C_RANGE
 from ...heads.registry import HeadError
 from ...models.folders.kept_files import MODEL, replace_folder
 from ...models.folders.model_folder import versions
@@ -67,6 +68,8 @@ def check_head(entry: MemberEntry, task: Task) -> None:
     for candidate in entry.candidates():
         with entry.naming():
             HEADS[entry.head](**candidate["settings"])._check_settings()
+            if entry.head == "logistic" and candidate["settings"].get("C") is not None:
+                check_number("C", candidate["settings"]["C"], *C_RANGE)
 
 
 def is_done(folder: Path, key: str) -> bool:

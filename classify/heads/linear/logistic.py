@@ -11,7 +11,7 @@ from ..targets import Targets, class_weights
 from .linear_head import LinearHead
 
 PER_CLIP = 10  # C times clips, where no C is given
-C_RANGE = (1e-12, 1e12)  # beyond it, sums overflow
+C_RANGE = (1e-12, 1e12)  # of scaled features; beyond it, sums overflow
 
 
 class LogisticHead(LinearHead):
@@ -84,6 +84,6 @@ class LogisticHead(LinearHead):
 
     def _check_settings(self) -> None:
         if self.C is not None:
-            check_number("C", self.C, *C_RANGE)
+            check_number("C", self.C, C_RANGE[0])  # features in a small unit take a large one
         check_number("tol", self.tol, 0)
         check_number("max_iter", self.max_iter, 1, whole=True)
