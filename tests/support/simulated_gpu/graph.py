@@ -32,6 +32,8 @@ class Graph:
                     storage = x.untyped_storage()
                     self.before.setdefault(storage.data_ptr(), (storage, storage.clone()))
             made = compute(*args, **kwargs)
+            if "empty" in func.__name__:
+                made.zero_()  # no kernel fills it before it is read as positions
             known = {
                 x.untyped_storage().data_ptr()
                 for x in tree_leaves(given)

@@ -128,7 +128,7 @@ def call(func: Any, args: Any, kwargs: Any) -> Any:
     if name in ("tensor", "as_tensor", "from_numpy", "asarray") and target is not None:
         rest = {k: v for k, v in kwargs.items() if k != "device"}
         return move(func(*args, **rest), torch.device(target), None)
-    if name in ("pad_sequence", "one_hot"):
+    if name in ("pad_sequence", "one_hot", "quantile"):
         kinds = {type(x) for x in tree_leaves(args) if isinstance(x, torch.Tensor)}
         assert len(kinds) == 1, f"{name}: tensors of two devices"
         return tree_map(
@@ -180,6 +180,8 @@ def dispatch(func: Any, args: Any, kwargs: Any) -> Any:
     if target is not None:
         kwargs["device"] = CPU
     compute = partial_sums(func) if func in SUMS and gpu[0].dtype in HALF else func
+    if func is aten.bmm.dtype_out:
+        compute = wide_product
     if capturing:
         compute = capturing[-1].recorded(func, compute)
     made = compute(*tree_map(held, args), **tree_map(held, kwargs))
@@ -200,7 +202,7 @@ def check(func: Any, args: Any, gpu: list, others: list) -> None:
             waits(str(func))
         return
     if func in INDEXED:  # positions may be on the CPU
-        others = [x for x in others if x is args[0] or x is args[2:3]]
+        others = [x for x in others if any(x is one for one in (args[0], *args[2:3]))]
         if any(x.dtype == torch.bool for x in gpu[1:]):
             waits(str(func))
     scalars = torch.Tag.pointwise in func.tags or func in WITH_SCALARS
@@ -219,6 +221,11 @@ def partial_sums(func: Any) -> Callable[..., Any]:
         return func(*wide, **kwargs).to(args[0].dtype)
 
     return run
+
+
+def wide_product(a: Any, b: Any, _dtype: Any, *, out: Any) -> Any:
+    """Multiply in half precision into float32, which a CPU has no kernel for."""
+    return out.copy_(torch.bmm(a.float(), b.float()))
 
 
 def attend(func: Any, args: Any, kwargs: Any) -> Any:
