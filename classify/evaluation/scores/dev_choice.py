@@ -125,7 +125,7 @@ def choose(
         return {**found, "same": None, "optimism": None, "optimism_if_equal": None}
     first = (drawn >= drawn.max(axis=0) - 1e-12).astype(float)
     same = (first / first.sum(axis=0))[names.index(best)].mean()  # ties are shared
-    # CCC is lower in draws, of one system too: that is no luck of the best
+    # CCC is lower in draws, for a single system too, so it is not the luck of the best
     moved -= moved.mean(axis=1, keepdims=True)
     optimism = max(moved[drawn.argmax(axis=0), np.arange(drawn.shape[1])].mean(), 0.0)
     return {
