@@ -21,7 +21,6 @@ from ....cache.files.reading import file_sha256, read_note, read_object
 from ....cache.manifest import Manifest
 from ...data.predictions import Predictions
 from ...data.task import Task
-from ...heads.linear.logistic import C_RANGE
 from ...heads.registry import HeadError
 from ...models.folders.kept_files import MODEL, replace_folder
 from ...models.folders.model_folder import versions
@@ -45,6 +44,7 @@ WRITTEN = re.compile(
 
 def check_head(entry: MemberEntry, task: Task) -> None:
     """Check head and settings of a member before any work."""
+    from ...heads.linear.logistic import C_RANGE
     from ...heads.registry import heads_for
 
     if not entry.head:
