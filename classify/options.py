@@ -8,13 +8,12 @@ from typing import Any
 
 import click
 
+from ..cache.commands.terminal import PATH
 from ..cache.errors import InputError, check_number, nearest
 
 SCALE = "Standardise the features: true, false, or within each speaker, language or dataset."
 
-CACHE = click.option(
-    "--cache", "-c", required=True, type=click.Path(path_type=Path), help="Cache folder."
-)
+CACHE = click.option("--cache", "-c", required=True, type=PATH, help="Cache folder.")
 _TASKS = "Task: valence, emotion6, ..., or a YAML file."
 TASK = click.option("--task", required=True, help=_TASKS)
 TASK_OR_LABELS = click.option("--task", help=f"{_TASKS}  [default: from the labels]")

@@ -139,14 +139,14 @@ class PlainStream(io.TextIOWrapper):
         return suppress(OSError) if self._progress else nullcontext()
 
 
+PATH = click.Path(path_type=Path)
 ROOT = click.option(
     "--root",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help="Folder that paths are relative to; no path may leave it.",
 )
 
-PATH = click.Path(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...cache.commands.command import Command
-from ...cache.commands.terminal import JSON, ROOT, read_clips
+from ...cache.commands.terminal import JSON, PATH, ROOT, read_clips
 from ...cache.errors import InputError, nearest_beside
 from ...cache.files.atomic_writes import write_whole
 from ...cache.files.file_locks import locked
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 MOST = 5  # warnings that are printed
 #: what it writes
 REPORT = ("comparison.json", "report.md", "report.html", "clips.json", "tables.tex", "figures")
-
-
-PATH = click.Path(path_type=Path)
 CONDITION: Any = {"multiple": True, "metavar": "COLUMN=VALUE"}
 shown = partial(click.option, show_default=True)
 

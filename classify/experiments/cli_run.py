@@ -11,7 +11,7 @@ import click
 
 from ...cache.commands.command import Command
 from ...cache.commands.heartbeat import heartbeat
-from ...cache.commands.terminal import JSON, ROOT
+from ...cache.commands.terminal import JSON, PATH, ROOT
 from ...cache.errors import AffektError, counted, in_shell
 from ..options import NO_FIGURES, TASK_OR_LABELS, check_n_jobs, to_stderr
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("manifest", type=click.Path(path_type=Path), metavar="TABLE")
+@click.argument("manifest", type=PATH, metavar="TABLE")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default="recipe.yaml", show_default=True,
+    "-o", "--output", type=PATH, default="recipe.yaml", show_default=True,
     help="Recipe file to write; an existing file is never changed.",
 )  # fmt: skip
 @ROOT
@@ -55,7 +55,7 @@ def init(manifest: Path, output: Path, root: Path | None, task: str | None, as_j
 
 
 @click.command(cls=Command)
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=PATH)
 @click.option("--check", is_flag=True, help="Check the recipe and show what a run would do.")
 @click.option(
     "--watch", is_flag=True, help="Run again whenever the recipe, task or table is saved."

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...cache.commands.command import Command
-from ...cache.commands.terminal import JSON, ROOT, recordings
+from ...cache.commands.terminal import JSON, PATH, ROOT, recordings
 from ...cache.errors import InputError, expected_one_of
 from ...cache.files.cache_marker import check_cache_folder
 from ...cache.files.output_checks import check_output
@@ -41,9 +41,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
     "--language",
     help="Language (ISO 639-3), or 'column' for that of each clip.  [default: detected]",
 )
-@click.option(
-    "--cache", "-c", type=click.Path(path_type=Path), help="Cache folder to keep embeddings in."
-)
+@click.option("--cache", "-c", type=PATH, help="Cache folder to keep embeddings in.")
 @ENCODERS
 @click.option(
     "--speaker", metavar="COLUMN", help="Column of speakers, for models with scale: speaker."
@@ -60,9 +58,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 )
 @click.option("--window", type=POSITIVE, help="Length of a window in seconds, for a timeline.")
 @click.option("--hop", type=POSITIVE, help="Seconds between two windows.  [default: half a window]")
-@click.option(
-    "--figure", type=click.Path(path_type=Path), help="File for a plot of the timeline (.png)."
-)
+@click.option("--figure", type=PATH, help="File for a plot of the timeline (.png).")
 @click.option(
     "--damage",
     type=click.Choice(["refuse", "accept"]),
@@ -74,7 +70,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="File for the predictions (.csv or .jsonl).",
 )
 @click.pass_context

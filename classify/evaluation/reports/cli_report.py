@@ -12,13 +12,13 @@ from urllib.parse import quote, unquote
 import click
 
 from ....cache.commands.command import Command
+from ....cache.commands.terminal import PATH
 from ....cache.errors import InputError, shaped
 from ....cache.files.atomic_writes import write_whole
 from ....cache.files.output_checks import check_output
 from ....cache.files.reading import read_object
 from ...options import SYSTEM
 
-PATH = click.Path(path_type=Path)
 MOST_AUDIO = 20_000_000  # bytes of recordings in one page
 
 

@@ -8,7 +8,7 @@ import click
 
 from ....cache.commands.command import Command
 from ....cache.commands.heartbeat import heartbeat
-from ....cache.commands.terminal import ROOT
+from ....cache.commands.terminal import PATH, ROOT
 from ....cache.files.output_checks import check_output_folder
 from ...options import NO_FIGURES, TASK_OR_LABELS, to_stderr
 from ..cli_run import report_outcome
@@ -17,13 +17,13 @@ from ..cli_run import report_outcome
 @click.command(cls=Command)
 @click.option(
     "--manifest",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Your own clips (CSV, TSV, JSONL, Parquet, Excel) instead of the synthetic corpus.",
 )
 @ROOT
 @TASK_OR_LABELS
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default="demo", show_default=True,
+    "-o", "--output", type=PATH, default="demo", show_default=True,
     help="Folder for the recipe, cache and report.",
 )  # fmt: skip
 @NO_FIGURES

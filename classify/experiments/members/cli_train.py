@@ -9,14 +9,14 @@ from typing import Any
 import click
 
 from ....cache.commands.command import Command
-from ....cache.commands.terminal import JSON, ROOT, read_clips, recordings
+from ....cache.commands.terminal import JSON, PATH, ROOT, read_clips, recordings
 from ....cache.errors import InputError
 from ....cache.files.output_checks import check_output
 from ...options import CACHE, SCALE, TASK, check_numbers, read_scale, read_split, to_stderr
 
 
 @click.command(cls=Command)
-@click.argument("manifest", type=click.Path(path_type=Path))
+@click.argument("manifest", type=PATH)
 @ROOT
 @CACHE
 @TASK
@@ -68,12 +68,10 @@ from ...options import CACHE, SCALE, TASK, check_numbers, read_scale, read_split
 )
 @click.option(
     "--pred",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="File for the predictions on test (.csv or .jsonl).",
 )
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Model folder to write."
-)
+@click.option("-o", "--output", required=True, type=PATH, help="Model folder to write.")
 def train(
     manifest: Path,
     root: Path | None,

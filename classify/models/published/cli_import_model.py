@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ....cache.commands.command import Command
+from ....cache.commands.terminal import PATH
 from ....cache.errors import InputError, in_shell
 from ....cache.files.output_checks import check_output
 from ....extract.encoders.hardware.device import DEVICE
@@ -16,9 +17,7 @@ from ....extract.encoders.hardware.device import DEVICE
 
 @click.command("import-model", cls=Command)
 @click.argument("place", metavar="FOLDER")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Model folder to write."
-)
+@click.option("-o", "--output", type=PATH, required=True, help="Model folder to write.")
 @click.option(
     "--encoder", "encoders", multiple=True, help="Encoder of the model: a folder or Hub id."
 )
@@ -27,9 +26,7 @@ from ....extract.encoders.hardware.device import DEVICE
     help="Mode of a UMUTeam model; needed for audio and mean, whose tensors look the same.",
 )
 @click.option("--labels", help="Labels in the order of the outputs, such as A,B,C.")
-@click.option(
-    "--scaler", type=click.Path(path_type=Path), help="Scaler file, if it is not in FOLDER."
-)
+@click.option("--scaler", type=PATH, help="Scaler file, if it is not in FOLDER.")
 @click.option("--no-scaler", is_flag=True, help="The head was trained on unscaled features.")
 @click.option(
     "--i-trust-this-file", "trust", is_flag=True, help="Allow a pickled scaler to be converted."
@@ -120,7 +117,7 @@ def _converted(place: str, scaler: Path | None, trust: bool, scratch: Path) -> P
 
 
 @click.command("convert-scaler", cls=Command)
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option(
     "--i-trust-this-file",
     "trust",
@@ -130,7 +127,7 @@ def _converted(place: str, scaler: Path | None, trust: bool, scratch: Path) -> P
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="File to write.  [default: scaler.safetensors next to FILE]",
 )
 def convert_scaler_command(file: Path, trust: bool, output: Path | None) -> None:

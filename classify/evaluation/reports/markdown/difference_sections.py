@@ -67,7 +67,7 @@ def _exchanges(pairs: Sequence[Data]) -> tuple[str, str]:
 def _differences(
     data: Data, explained: str, pairs: Sequence[Data], more: str = ""
 ) -> list[Section]:
-    """Return the section of differences; none where there are no pairs.
+    """Return the section of differences; an empty list without pairs.
 
     Parameters
     ----------
