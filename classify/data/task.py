@@ -129,7 +129,7 @@ class Task:
 
     @classmethod
     def read(cls, path: str | PathLike[str]) -> Task:
-        """Read a task from a YAML file; `docs/guide/compare.md` shows one.
+        """Read a task from a YAML file; `docs/how-to/task.md` shows some.
 
         Raises
         ------
