@@ -103,7 +103,7 @@ def whole(folder: Path, text: str) -> dict:
     return data
 
 
-def test_S1_speech_alone(tmp_path, clip):
+def test_speech_alone(tmp_path, clip):
     """Wav2Vec2-BERT with the toolkit's classifier: published, and trained anew on its encoder."""
     folder = write_speech(tmp_path / "w2v-bert-emotion-es", "audio", ES)
     call("import-model", folder, "--mode", "audio", "-o", tmp_path / "model")
@@ -130,7 +130,7 @@ def joint(tmp_path: Path, clip: Path, mode: str, labels) -> tuple[Path, Path]:
     return speech, bert
 
 
-def test_S2_the_mean_of_speech_and_text(tmp_path, clip):
+def test_the_mean_of_speech_and_text(tmp_path, clip):
     speech, bert = joint(tmp_path, clip, "mean", EN)
     write_corpus(tmp_path, EN)
     values = {
@@ -142,7 +142,7 @@ def test_S2_the_mean_of_speech_and_text(tmp_path, clip):
     assert len(answers(tmp_path / "out", clip, text=TEXT, encoders=[speech, bert])) == len(EN)
 
 
-def test_S3_concatenation_and_cross_attention(tmp_path, clip):
+def test_concatenation_and_cross_attention(tmp_path, clip):
     speech, bert = joint(tmp_path, clip, "multihead", ES)
     joint(tmp_path, clip, "concat", ES)
     write_corpus(tmp_path, ES)
@@ -161,7 +161,7 @@ def test_S3_concatenation_and_cross_attention(tmp_path, clip):
         assert set(answers(tmp_path / "out", clip, **words)) == set(ES)
 
 
-def test_S4_the_valence_card(tmp_path, clip):
+def test_the_valence_card(tmp_path, clip):
     xlsr = saved("xlsr", tmp_path / "wav2vec2-large-xlsr-53")
     published = write(tmp_path / "valence", tensors(**{**SMALL, "width": 32}),
                       {**DEFAULTS, "nhead": 4})  # fmt: skip
@@ -186,7 +186,7 @@ def test_S4_the_valence_card(tmp_path, clip):
     answers(tmp_path / "out", clip, encoders=[xlsr])
 
 
-def test_S5_mean_and_max_of_text_and_speech_classifiers(tmp_path, clip):
+def test_mean_and_max_of_text_and_speech_classifiers(tmp_path, clip):
     """recipes/itst.yaml with classifiers of this machine: nothing is trained."""
     named = {"num_labels": len(ES), "id2label": dict(enumerate(ES))}
     text = saved("bert", tmp_path / "beto", kind=tf.BertForSequenceClassification, **named)

@@ -1,4 +1,4 @@
-"""C11: fork, spawn, DataLoader workers and threads read the right rows."""
+"""Fork, spawn, DataLoader workers and threads read the right rows."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ def test_help_is_shown_whatever_else_was_given():
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_V03_a_signal_ends_a_run_with_its_exit_code_and_loses_nothing(here, number, code):
+def test_a_signal_ends_a_run_with_its_exit_code_and_loses_nothing(here, number, code):
     """Several members train long enough for a signal to meet them."""
     members = "".join(f"  m{i}: {{head: logistic, on: text, C: 0.{i}1}}\n" for i in range(6))
     change(here / "recipe.yaml", "  lr: {head: logistic, on: text}\n", members)
@@ -211,7 +211,7 @@ def test_V03_a_signal_ends_a_run_with_its_exit_code_and_loses_nothing(here, numb
     assert "m0: training" not in again.stderr
 
 
-def test_V03_half_a_training_is_never_kept(here):
+def test_half_a_training_is_never_kept(here):
     """A torch head answers Ctrl-C with its best epoch so far; a run must not take that for done."""
     change(
         here / "recipe.yaml",
@@ -234,7 +234,7 @@ def test_V03_half_a_training_is_never_kept(here):
     assert list((here / "out").rglob("members/*")) == []
 
 
-def test_V04_umlauts_spaces_and_the_locale_C(here, tmp_path):
+def test_umlauts_spaces_and_the_locale_C(here, tmp_path):
     place = tmp_path / "Überprüfung mit Leerzeichen"
     here.rename(place)
     (place / "clips.csv").rename(place / "Äußerungen.csv")

@@ -63,7 +63,7 @@ cli.main([])
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
 @pytest.mark.parametrize("program", [IN_DESTRUCTOR, CLOSED_TWICE], ids=["destructor", "clean-up"])
-def test_V03_a_signal_ends_the_program_wherever_it_comes(program: str, name: str, code: int):
+def test_a_signal_ends_the_program_wherever_it_comes(program: str, name: str, code: int):
     command = [sys.executable, "-c", program.format(name=name)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == code, done.stderr

@@ -1,4 +1,4 @@
-"""C12: files that are not what they seem are refused by name, before a value is read."""
+"""Files that are not what they seem are refused by name, before a value is read."""
 
 from __future__ import annotations
 

@@ -33,12 +33,12 @@ def some(n=5, seed=0):
         ([0.0, 0.0, 0.0], "not summing to 1"),
     ],
 )
-def test_H04_rows_that_are_no_distribution_are_named(row, reason):
+def test_rows_that_are_no_distribution_are_named(row, reason):
     with pytest.raises(InputError, match=f"{reason} for 'b'"):
         Predictions(["a", "b"], LABELS, [[0.2, 0.3, 0.5], row])
 
 
-def test_H04_double_and_missing_rows_are_named():
+def test_double_and_missing_rows_are_named():
     with pytest.raises(InputError, match="ids appear twice: 'a'"):
         Predictions(["a", "a"], LABELS, np.full((2, 3), 1 / 3))
     with pytest.raises(InputError, match="no row for 'x'"):
@@ -54,7 +54,7 @@ def test_H04_double_and_missing_rows_are_named():
         some().select(["c0", "x"])
 
 
-def test_H04_other_label_sets_are_named():
+def test_other_label_sets_are_named():
     with pytest.raises(InputError, match="too many: joy; missing: happy"):
         some().reorder(["anger", "happy", "neutral"])
     assert some().renamed({"joy": "happy"}).reorder(["happy", "neutral", "anger"]).labels == (

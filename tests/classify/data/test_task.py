@@ -110,7 +110,7 @@ def test_a_record_reads_back_and_a_changed_one_is_refused(name):
             Task.from_record(record)
 
 
-def test_M10_unknown_labels_are_named_with_counts_lines_and_the_nearest(tmp_path):
+def test_unknown_labels_are_named_with_counts_lines_and_the_nearest(tmp_path):
     path = tmp_path / "clips.csv"
     path.write_text("id,text,label\na,-,anger\nb,-,hapiness\nc,-,hapiness\nd,-,Anger \n")
     with pytest.raises(InputError) as error:
@@ -123,7 +123,7 @@ def test_M10_unknown_labels_are_named_with_counts_lines_and_the_nearest(tmp_path
     assert error.value.exit_code == 2
 
 
-def test_M10_blank_labels_are_an_error_or_counted():
+def test_blank_labels_are_an_error_or_counted():
     with pytest.raises(InputError, match=r"blank \(1 row[\s\S]* blank='drop'"):
         Task.named("valence").encode(clips(["anger", ""]))
     encoded = Task.named("valence").encode(clips(["anger", ""]), blank="drop")

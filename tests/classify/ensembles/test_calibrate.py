@@ -58,7 +58,7 @@ def test_one_overconfident_member_no_longer_outshouts_the_others():
 
 
 @pytest.mark.parametrize("name", sorted(CALIBRATORS))
-def test_H01_a_class_absent_from_dev_and_hard_predictions_stay_distributions(name):
+def test_a_class_absent_from_dev_and_hard_predictions_stay_distributions(name):
     hard = Predictions.one_hot("abcd", LABELS, ["a", "b", "a", "b"])
     fitted = calibrator(name).fit(hard, ["a", "b", "b", "a"])
     assert np.isfinite(fitted.apply(hard).proba).all()

@@ -122,14 +122,14 @@ def test_one_member_alone_is_itself():
         assert rule.combine(members).label == members["m0"].label or name == "stacking"
 
 
-def test_H04_another_label_order_is_aligned_by_name():
+def test_another_label_order_is_aligned_by_name():
     members, _truth, _ = draw()
     turned = dict(members)
     turned["m1"] = members["m1"].reorder(["l2", "l0", "l1"])
     assert MeanEnsemble().combine(turned) == MeanEnsemble().combine(members)
 
 
-def test_H04_another_label_set_other_ids_and_missing_rows_are_refused():
+def test_another_label_set_other_ids_and_missing_rows_are_refused():
     members, _, _ = draw()
     wrong = {**members, "m1": members["m1"].renamed({"l0": "x"})}
     with pytest.raises(InputError, match="missing: l0"):
@@ -142,7 +142,7 @@ def test_H04_another_label_set_other_ids_and_missing_rows_are_refused():
 
 
 @pytest.mark.parametrize("weights", [{"a": 0.0, "b": 0.0}, {"a": -1.0, "b": 2.0}, {"a": np.nan}])
-def test_H04_weights_that_are_none_are_refused(weights):
+def test_weights_that_are_none_are_refused(weights):
     with pytest.raises(InputError, match="not all 0"):
         WeightedEnsemble(weights)
 

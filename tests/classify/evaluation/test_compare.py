@@ -100,11 +100,11 @@ def test_shuffled_rows_other_columns_and_other_names_give_the_same_file(setting,
     assert mine["chosen"] == theirs["chosen"]
 
 
-def test_H06_twice_is_the_same_to_the_last_digit(setting):
+def test_twice_is_the_same_to_the_last_digit(setting):
     assert run(setting).json() == run(setting).json()
 
 
-def test_H04_misaligned_missing_and_double_rows_are_named(setting):
+def test_misaligned_missing_and_double_rows_are_named(setting):
     found, test, _, _ = setting
     short = {**found, "text": found["text"].select(test.ids[1:])}
     with pytest.raises(InputError, match="no row for 'c000'"):
@@ -134,7 +134,7 @@ def test_clips_that_the_task_leaves_out_are_counted_not_scored(setting):
     assert result["test"]["left_out"] == {"surprise": 1}
 
 
-def test_H01_an_absent_class_is_listed_and_counts_zero(setting):
+def test_an_absent_class_is_listed_and_counts_zero(setting):
     found, test, _, _ = setting
     keep = [i for i, label in zip(test.ids, test["label"], strict=True) if label != "joy"]
     part = {name: p.select(keep) for name, p in found.items()}
@@ -306,7 +306,7 @@ def test_seeds_are_a_source_of_variance(setting):
     assert "## Seeds" in result.report()
 
 
-def test_H02_forced_shared_speakers_carry_the_warning_and_the_audit_shows_them():
+def test_forced_shared_speakers_carry_the_warning_and_the_audit_shows_them():
     """No signal but who speaks: each speaker has a favourite label."""
     rng = np.random.default_rng(0)
     rows = []

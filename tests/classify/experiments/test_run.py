@@ -253,7 +253,7 @@ def test_a_space_needs_no_encoder(project, finished):
     assert found_in(project / "out") == found_in(finished / "out")
 
 
-def test_A02_A03_broken_files_are_quarantined_and_reported(project):
+def test_broken_files_are_quarantined_and_reported(project):
     (project / "wav/synthetic-00-00.wav").write_bytes(b"")
     (project / "wav/synthetic-00-01.wav").write_text("no sound at all, only text " * 40)
     (project / "wav/synthetic-03-02.wav").unlink()
@@ -274,7 +274,7 @@ def test_A02_A03_broken_files_are_quarantined_and_reported(project):
     assert healed.quarantined == {"speech": {}, "text": {}}
 
 
-def test_V03_C01_a_killed_run_goes_on(finished, project):
+def test_a_killed_run_goes_on(finished, project):
     """kill -9 as soon as the first member stands; the second run trains only the other one."""
     shutil.rmtree(project / "out")
     words = [sys.executable, "-m", "affekt.classify.cli", "run", str(project / "recipe.yaml")]
@@ -301,7 +301,7 @@ def drop_texts(folder, language):
             writer.writerow(row | ({"text": ""} if row["language"] == language else {}))
 
 
-def test_H05_clips_without_text_are_compared_apart_and_counted(project):
+def test_clips_without_text_are_compared_apart_and_counted(project):
     drop_texts(project, "spa")
     run(project / "recipe.yaml")
     data = json.loads((project / "out/comparison.json").read_text(encoding="utf-8"))
@@ -372,7 +372,7 @@ def test_a_recipe_object_and_a_path_are_the_same(project):
     assert run(Recipe.read(project / "recipe.yaml")).did == []
 
 
-def test_C04_a_report_folder_that_cannot_be_written(project):
+def test_a_report_folder_that_cannot_be_written(project):
     if os.geteuid() == 0:
         pytest.skip("root may write everywhere")
     (project / "out").chmod(0o500)

@@ -78,7 +78,7 @@ def test_a_signal_in_either_side_is_found(head, side):
 
 
 @pytest.mark.parametrize("head", FUSIONS, ids=lambda head: head.name)
-def test_H05_missing_sides_are_an_error_by_default(head):
+def test_missing_sides_are_an_error_by_default(head):
     speech, text, y = sides(30)
     text[[4, 9]] = np.nan
     head = with_settings(head, widths=(8, 6))
@@ -90,7 +90,7 @@ def test_H05_missing_sides_are_an_error_by_default(head):
 
 
 @pytest.mark.parametrize("head", FUSIONS, ids=lambda head: head.name)
-def test_H05_drop_trains_without_them_and_refuses_to_predict_them(head):
+def test_drop_trains_without_them_and_refuses_to_predict_them(head):
     speech, text, y = sides(30)
     text[[4, 9]] = np.nan
     speech[20] = np.nan
@@ -107,7 +107,7 @@ def test_H05_drop_trains_without_them_and_refuses_to_predict_them(head):
 
 
 @pytest.mark.parametrize("head", FUSIONS, ids=lambda head: head.name)
-def test_H05_predict_learns_from_what_is_there_and_predicts_with_either_side(head):
+def test_predict_learns_from_what_is_there_and_predicts_with_either_side(head):
     rng = np.random.default_rng(5)
     y = np.repeat(["sad", "glad"], 80)
     speech = rng.standard_normal((160, 8)) + 1.5 * (y == "sad")[:, None]

@@ -115,7 +115,7 @@ def test_rows_do_not_depend_on_their_neighbours(head):
 
 
 @pytest.mark.parametrize("head", CLASSIFIERS, ids=lambda head: head.name)
-def test_H01_one_class_only_is_refused_and_one_clip_per_class_is_enough(head):
+def test_one_class_only_is_refused_and_one_clip_per_class_is_enough(head):
     X, y, _ = corpus()
     with pytest.raises(ValueError, match="one class only"):
         clone(head).fit(X, np.full(len(y), "sad"))
@@ -124,7 +124,7 @@ def test_H01_one_class_only_is_refused_and_one_clip_per_class_is_enough(head):
 
 
 @pytest.mark.parametrize("head", CLASSIFIERS[2:], ids=lambda head: head.name)
-def test_H01_a_class_missing_in_train_or_dev_is_a_defined_score(head):
+def test_a_class_missing_in_train_or_dev_is_a_defined_score(head):
     X, y, _ = corpus()
     train = y != "calm"
     head = clone(head).fit(X[train], y[train], X_dev=X, y_dev=y)
@@ -139,7 +139,7 @@ def test_H01_a_class_missing_in_train_or_dev_is_a_defined_score(head):
 
 
 @pytest.mark.parametrize("head", CLASSIFIERS, ids=lambda head: head.name)
-def test_H03_nan_constant_features_and_another_width(head):
+def test_nan_constant_features_and_another_width(head):
     X, y, _ = corpus()
     X[:, 0] = 7.0  # constant: no harm
     fitted = clone(head).fit(X, y)
@@ -158,7 +158,7 @@ def test_H03_nan_constant_features_and_another_width(head):
 
 
 @pytest.mark.parametrize("head", CLASSIFIERS, ids=lambda head: head.name)
-def test_H06_one_seed_gives_one_result_bit_for_bit(head):
+def test_one_seed_gives_one_result_bit_for_bit(head):
     X, y, _ = corpus()
     torch.manual_seed(123)
     before = torch.random.get_rng_state()
@@ -172,7 +172,7 @@ def test_H06_one_seed_gives_one_result_bit_for_bit(head):
         assert not np.array_equal(other.predict_proba(X), twice[0].predict_proba(X))
 
 
-def test_H06_threads_that_train_at_the_same_time_do_not_mix():
+def test_threads_that_train_at_the_same_time_do_not_mix():
     from joblib import Parallel, delayed, parallel_config
 
     X, y, _ = corpus()

@@ -77,7 +77,7 @@ def test_round_trip_through_json_and_arrays(head):
 
 
 @pytest.mark.parametrize("head", HEADS_TO_STORE, ids=lambda head: head.name)
-def test_D01_missing_extra_misshaped_or_foreign_tensors_are_refused(head):
+def test_missing_extra_misshaped_or_foreign_tensors_are_refused(head):
     head = fitted(head)
     meta, arrays = head.get_state()
     name = sorted(arrays)[0]
@@ -123,7 +123,7 @@ def test_D01_missing_extra_misshaped_or_foreign_tensors_are_refused(head):
         ({"learnt": {"members": 1, "more": 1}}, "number of members"),
     ],
 )
-def test_D03_a_hostile_description_is_refused_before_anything_is_allocated(change, words):
+def test_a_hostile_description_is_refused_before_anything_is_allocated(change, words):
     meta, arrays = fitted(MLPHead(**QUICK)).get_state()
     with pytest.raises(InputError, match=words):
         head_from_state(copy.deepcopy(meta) | change, arrays)

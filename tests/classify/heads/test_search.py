@@ -76,7 +76,7 @@ class Spy(LogisticHead):
         return super().predict_proba(X)
 
 
-def test_H02_the_outer_test_rows_are_never_touched_while_searching():
+def test_the_outer_test_rows_are_never_touched_while_searching():
     X, y, speaker = corpus()
     X[:, -1] = np.arange(120)
     outer = group_folds(y, speaker, n_folds=3)
@@ -104,7 +104,7 @@ def test_H02_the_outer_test_rows_are_never_touched_while_searching():
     assert found.uar == pytest.approx(uar)
 
 
-def test_H02_folds_of_ones_own_with_a_shared_speaker_are_refused():
+def test_folds_of_ones_own_with_a_shared_speaker_are_refused():
     X, y, speaker = corpus()
     rows = np.arange(120)
     with pytest.raises(InputError, match="groups in both train and test"):

@@ -59,14 +59,14 @@ def test_scikit_learn_and_audmetric_agree_to_1e_12(pairs):
     )
 
 
-def test_H01_a_class_absent_everywhere_counts_zero_and_is_listed():
+def test_a_class_absent_everywhere_counts_zero_and_is_listed():
     truth, guess = ["a", "b"], ["a", "b"]
     assert score("macro_f1", truth, guess, ["a", "b", "c"]) == pytest.approx(2 / 3)
     assert metrics.uar(truth, guess, ["a", "b", "c"]) == pytest.approx(2 / 3)
     assert metrics.absent(truth, ["a", "b", "c"]) == ["c"]
 
 
-def test_H01_one_class_only_and_one_clip():
+def test_one_class_only_and_one_clip():
     assert metrics.uar(["a"], ["b"], ["a", "b"]) == 0
     assert score("weighted_f1", ["a"], ["a"], ["a", "b"]) == 1
     with pytest.raises(InputError, match="no clips"):

@@ -164,7 +164,7 @@ def test_pickled_weights_are_fetched_only_if_there_are_no_others(hub):
     assert names(place.folder) == ["config.json", "model.bin", "tokenizer.json"]
 
 
-def test_D06_a_tag_gives_its_commit(hub):
+def test_a_tag_gives_its_commit(hub):
     place = locate_model("o/n", "v1")
     assert place.commit == OLD
     assert (place.folder / "model.safetensors").read_bytes() == b"old"
@@ -172,7 +172,7 @@ def test_D06_a_tag_gives_its_commit(hub):
         locate_model("o/n", "v9")
 
 
-def test_V02_offline_never_falls_back_silently(hub, monkeypatch, caplog):
+def test_offline_never_falls_back_silently(hub, monkeypatch, caplog):
     """What lies here is taken only if it is named, or if the message says which commit it is."""
     with caplog.at_level(logging.WARNING, "affekt"):
         locate_model("o/n")
@@ -190,7 +190,7 @@ def test_V02_offline_never_falls_back_silently(hub, monkeypatch, caplog):
         locate_model("o/other")
 
 
-def test_V02_a_hub_that_is_down_is_an_error(hub):
+def test_a_hub_that_is_down_is_an_error(hub):
     locate_model("o/n")
     hub.down = True
     with pytest.raises(InputError, match=f"`revision='{NEW}'`"):
@@ -198,7 +198,7 @@ def test_V02_a_hub_that_is_down_is_an_error(hub):
     assert locate_model("o/n", NEW).commit == NEW
 
 
-def test_V02_disk_full_while_downloading(hub, monkeypatch):
+def test_disk_full_while_downloading(hub, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
@@ -290,7 +290,7 @@ def test_a_model_goes_to_the_hub_and_comes_back_pinned(hub, monkeypatch, tmp_pat
         load_model("o/n", revision="v9")
 
 
-def test_V02_a_model_offline_is_never_another_one(hub, monkeypatch, tmp_path, caplog):
+def test_a_model_offline_is_never_another_one(hub, monkeypatch, tmp_path, caplog):
     model, clips, cache = small_model(tmp_path)
     go_offline(monkeypatch)
     with pytest.raises(InputError, match="HF_HUB_OFFLINE"):

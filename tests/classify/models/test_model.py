@@ -121,7 +121,7 @@ def test_order_and_company_of_clips_do_not_matter(part, model):
     np.testing.assert_allclose(one.proba[0], whole.proba[3], atol=1e-12)
 
 
-def test_H06_one_seed_gives_bit_equal_results(space, part, model):
+def test_one_seed_gives_bit_equal_results(space, part, model):
     again = Model(LogisticHead(C=0.1, tol=1e-6), VALENCE, space.features(layers=1)).fit(
         part.train, part.dev
     )
@@ -134,12 +134,12 @@ def test_the_scaler_is_fitted_on_train_only(space, part, model):
     assert model.scaling.deviation[7] == 1  # the constant feature
 
 
-def test_H03_constant_feature_and_no_scaling(space, part):
+def test_constant_feature_and_no_scaling(space, part):
     model = Model(LogisticHead(), VALENCE, space.features(layers=1), scale=False)
     assert np.isfinite(model.fit(part.train).predict(part.test).proba).all()
 
 
-def test_H03_nan_in_features_names_the_clips(space, part, monkeypatch, clips):
+def test_nan_in_features_names_the_clips(space, part, monkeypatch, clips):
     features = space.features(layers=1)
     values = features.read(part.train)
     values[4, 2] = np.nan
@@ -148,14 +148,14 @@ def test_H03_nan_in_features_names_the_clips(space, part, monkeypatch, clips):
         Model(LogisticHead(), VALENCE, features).fit(part.train)
 
 
-def test_H01_a_class_that_train_lacks_gets_probability_zero(space, part):
+def test_a_class_that_train_lacks_gets_probability_zero(space, part):
     train = part.train.where(label=["negative", "neutral"])
     found = Model(LogisticHead(), VALENCE, space.features(layers=1)).fit(train).predict(part.test)
     assert found.labels == VALENCE.labels
     assert (found.proba[:, VALENCE.labels.index("positive")] == 0).all()
 
 
-def test_H01_one_class_only(space, part):
+def test_one_class_only(space, part):
     train = part.train.where(label="neutral")
     with pytest.raises(InputError, match=r"all .* clips of train have the label 'neutral'"):
         Model(LogisticHead(), VALENCE, space.features(layers=1)).fit(train)
@@ -170,7 +170,7 @@ def test_labels_are_left_out_and_counted_or_refused(space, clips):
         Model(LogisticHead(), VALENCE, space.features(layers=1)).fit(wrong)
 
 
-def test_H02_a_speaker_of_test_in_train_is_refused(space, part):
+def test_a_speaker_of_test_in_train_is_refused(space, part):
     model = Model(LogisticHead(), VALENCE, space.features(layers=1))
     mixed = part.train.select(part.train.ids[:20])
     with pytest.raises(InputError, match="both train and test"):
@@ -179,7 +179,7 @@ def test_H02_a_speaker_of_test_in_train_is_refused(space, part):
     model.fit(part.train, part.dev, test=part.test)
 
 
-def test_H02_a_clip_of_train_in_dev_is_refused(space, part):
+def test_a_clip_of_train_in_dev_is_refused(space, part):
     model = Model(LogisticHead(), VALENCE, space.features(layers=0))
     some = part.train[:2]
     with pytest.raises(InputError, match=r"2 clips in both train and dev: c\d+, c\d+\. .*leave it"):
@@ -256,7 +256,7 @@ def test_the_record_names_no_speaker(model, tmp_path):
     assert {"python", "numpy", "scikit-learn", "affekt"} <= set(model.record["versions"])
 
 
-def test_D05_a_cache_computed_otherwise_is_refused_with_the_fields(model, tmp_path, clips):
+def test_a_cache_computed_otherwise_is_refused_with_the_fields(model, tmp_path, clips):
     model.save_pretrained(tmp_path / "m")
     other = Cache(tmp_path / "other")
     fill(other, make_spec(pooling="max", encoder={"name": "toy", "revision": "b"}), clips)
@@ -307,7 +307,7 @@ def reseal(folder, data):
         (lambda c: c["head"]["state"]["targets"].update(values=["a", "b", "c"]), "does not"),
     ],
 )
-def test_D03_a_config_that_does_not_fit_itself(model, tmp_path, change, words):
+def test_a_config_that_does_not_fit_itself(model, tmp_path, change, words):
     model.save_pretrained(tmp_path / "m")
     edit(tmp_path / "m", change)
     with pytest.raises(InputError) as error:
@@ -315,7 +315,7 @@ def test_D03_a_config_that_does_not_fit_itself(model, tmp_path, change, words):
     assert words in str(error.value)
 
 
-def test_D04_one_byte_and_one_tensor(model, tmp_path):
+def test_one_byte_and_one_tensor(model, tmp_path):
     from safetensors.numpy import load_file, save
 
     model.save_pretrained(tmp_path / "m")
@@ -349,7 +349,7 @@ def test_D04_one_byte_and_one_tensor(model, tmp_path):
         assert words in str(error.value)
 
 
-def test_C04_an_untrained_model_neither_saves_nor_predicts(space, tmp_path, clips):
+def test_an_untrained_model_neither_saves_nor_predicts(space, tmp_path, clips):
     model = Model(LogisticHead(), VALENCE, space.features(layers=1))
     with pytest.raises(InputError, match="not trained"):
         model.save_pretrained(tmp_path / "m")
@@ -357,7 +357,7 @@ def test_C04_an_untrained_model_neither_saves_nor_predicts(space, tmp_path, clip
         model.predict(clips)
 
 
-def test_D04_a_scale_that_divides_by_zero_and_the_names_as_stored(model, tmp_path):
+def test_a_scale_that_divides_by_zero_and_the_names_as_stored(model, tmp_path):
     from safetensors.numpy import load_file, save
 
     model.save_pretrained(tmp_path / "m")
@@ -382,7 +382,7 @@ def test_one_path_is_one_input_and_a_generator_a_list(model, monkeypatch):
     assert given == [["a/"], [Path("b.wav")], ["c.wav", "d.wav"]]
 
 
-def test_H05_a_call_or_dev_in_which_no_clip_has_a_side(space, clips, part, tmp_path):
+def test_a_call_or_dev_in_which_no_clip_has_a_side(space, clips, part, tmp_path):
     some = clips.select(part.train.ids[:30])  # of train alone
     other = fill(Cache(tmp_path / "c"), make_spec("other"), some)
     head = HEADS["concat"](hidden=(4,), max_epochs=1, missing="predict", random_state=0)

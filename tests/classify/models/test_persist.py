@@ -1,4 +1,4 @@
-"""Model folders on disk: rows D01 to D04, D08 and C03 of the fault matrix."""
+"""Model folders on disk."""
 
 from __future__ import annotations
 
@@ -61,19 +61,19 @@ def test_round_trip(folder):
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-def test_D01_missing_file(folder, name):
+def test_missing_file(folder, name):
     (folder / name).unlink()
     with pytest.raises(InputError, match=f"{name} is missing"):
         persist.read_folder(folder)
 
 
-def test_D01_no_folder_and_a_file(folder, tmp_path):
+def test_no_folder_and_a_file(folder, tmp_path):
     for place in (tmp_path / "none", folder / "config.json"):
         with pytest.raises(InputError, match="is not a model folder"):
             persist.read_folder(place)
 
 
-def test_D01_weights_of_another_model(folder, tmp_path):
+def test_weights_of_another_model(folder, tmp_path):
     other = tmp_path / "other"
     persist.write_folder(other, CONFIG, {name: a + 1 for name, a in ARRAYS.items()})
     (folder / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
@@ -81,7 +81,7 @@ def test_D01_weights_of_another_model(folder, tmp_path):
         persist.read_folder(folder)
 
 
-def test_D02_a_pickle_is_never_opened(folder, tmp_path, caplog):
+def test_a_pickle_is_never_opened(folder, tmp_path, caplog):
     marker = tmp_path / "ran"
     code = f"import pathlib; pathlib.Path({str(marker)!r}).touch()"
     # what pickle.dumps gives for an object that runs code when it is loaded
@@ -112,7 +112,7 @@ def test_D02_a_pickle_is_never_opened(folder, tmp_path, caplog):
         (lambda c: c["features"].append(3), "expected an object, got int"),
     ],
 )
-def test_D03_config_with_something_else_in_it(folder, change, words):
+def test_config_with_something_else_in_it(folder, change, words):
     rewrite(folder, change)
     with pytest.raises(InputError) as error:
         persist.read_folder(folder)
@@ -133,14 +133,14 @@ def test_D03_config_with_something_else_in_it(folder, change, words):
         ("\udcff", "cannot be read"),
     ],
 )
-def test_D03_hostile_json(folder, text, words):
+def test_hostile_json(folder, text, words):
     data = text.encode("utf-8", "surrogateescape")
     (folder / "config.json").write_bytes(data)
     with pytest.raises(InputError, match=words):
         persist.read_folder(folder)
 
 
-def test_D04_every_truncation_and_every_flipped_byte_is_refused(folder):
+def test_every_truncation_and_every_flipped_byte_is_refused(folder):
     data = (folder / "model.safetensors").read_bytes()
     for length in range(len(data)):
         (folder / "model.safetensors").write_bytes(data[:length])
@@ -177,13 +177,13 @@ def f32(shape, start, end):
     ],
     ids=["cut", "overlap", "shape", "offset", "dtype", "header", "pickle", "empty"],
 )
-def test_D04_a_resealed_but_unsound_safetensors_file(folder, data):
+def test_a_resealed_but_unsound_safetensors_file(folder, data):
     reseal(folder, data)
     with pytest.raises(AffektError):
         persist.read_folder(folder)
 
 
-def test_D08_save_interrupted_keeps_the_old_model(folder, monkeypatch):
+def test_save_interrupted_keeps_the_old_model(folder, monkeypatch):
     """A fault at every fsync and every rename in turn; then once without."""
     before = persist.read_folder(folder)
     changed = {**CONFIG, "record": {"note": "new"}}
@@ -213,7 +213,7 @@ def test_D08_save_interrupted_keeps_the_old_model(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("moment", ["between the renames", "before the renames"])
-def test_D08_a_save_killed_at_its_worst_moment(folder, moment):
+def test_a_save_killed_at_its_worst_moment(folder, moment):
     """kill -9 leaves no chance to tidy up; the older model is still read."""
     allowed = 1 if moment == "between the renames" else 0
     code = textwrap.dedent(f"""

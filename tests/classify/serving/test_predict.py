@@ -171,7 +171,7 @@ def test_fusion_that_bears_gaps_predicts_from_either_side(corpus, clips, tmp_pat
     assert system.predict(nothing, fresh).failed == {"x": "missing and empty_text"}
 
 
-def test_D05_another_spec_is_refused_with_its_fields(corpus, clips, tmp_path):
+def test_another_spec_is_refused_with_its_fields(corpus, clips, tmp_path):
     trained("logistic", corpus, clips).save_pretrained(tmp_path / "m")
     path = tmp_path / "m" / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
@@ -181,7 +181,7 @@ def test_D05_another_spec_is_refused_with_its_fields(corpus, clips, tmp_path):
         open_system(tmp_path / "m").predict(clips, Cache(tmp_path / "fresh"))
 
 
-def test_C09_an_encoder_that_computes_otherwise_is_refused(corpus, clips, tmp_path):
+def test_an_encoder_that_computes_otherwise_is_refused(corpus, clips, tmp_path):
     """The canary travels with the model."""
     import hashlib
 

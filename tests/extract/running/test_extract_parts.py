@@ -238,7 +238,7 @@ def test_specs_hold_what_changes_numbers_and_nothing_else():
 
 
 def test_a_link_that_leaves_the_root_is_one_quarantined_clip(tmp_path, cache, sound, encode):
-    """M09: the manifest is fine, the link behind it is not."""
+    """The manifest is fine, the link behind it is not."""
 
     root = tmp_path / "root"
     root.mkdir()

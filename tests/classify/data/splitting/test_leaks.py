@@ -25,7 +25,7 @@ def clips(n=40, **columns):
     )
 
 
-def test_H02_a_random_split_with_shared_speakers_is_refused_unless_forced():
+def test_a_random_split_with_shared_speakers_is_refused_unless_forced():
     shared = clips(speaker=lambda i: f"s{i % 5}")
     with pytest.raises(InputError, match="allow_speaker_overlap"):
         splits(shared, "stratified")
@@ -33,7 +33,7 @@ def test_H02_a_random_split_with_shared_speakers_is_refused_unless_forced():
     assert any("speakers in both train and test" in warning for warning in forced.warnings)
 
 
-def test_H02_one_recording_under_two_ids_is_refused_unless_forced():
+def test_one_recording_under_two_ids_is_refused_unless_forced():
     table = clips()
     digests = [f"d{i // 2}" for i in range(40)]
     with pytest.raises(InputError, match=r"one recording under two ids.*c\d"):
@@ -49,7 +49,7 @@ def test_H02_one_recording_under_two_ids_is_refused_unless_forced():
     )
 
 
-def test_H02_a_cache_gives_the_digests():
+def test_a_cache_gives_the_digests():
     class Cache:
         def digests(self, clips, kind):
             assert kind == "audio"

@@ -98,7 +98,7 @@ def test_stratified_labels_are_within_one_clip():
             assert abs(list(split.parts[part]["label"]).count(label) - share * total) <= 1.5
 
 
-def test_H06_one_seed_gives_one_split_whatever_the_row_order_of_time():
+def test_one_seed_gives_one_split_whatever_the_row_order_of_time():
     clips = corpus()
     one, two = (splits(clips, random_state=3)[0] for _ in range(2))
     assert one.hash == two.hash
@@ -175,7 +175,7 @@ def test_without_speakers_the_commands_name_a_scheme_that_works(tmp_path, comman
     assert call("--split", "stratified").exit_code == 0
 
 
-def test_H01_too_few_speakers_are_an_error_not_an_empty_part():
+def test_too_few_speakers_are_an_error_not_an_empty_part():
     with pytest.raises(InputError, match="2 groups for 3 parts"):
         splits(corpus(n_speakers=2), "speaker")
     with pytest.raises(InputError, match=r"4 values of speaker for 5 folds.*leave-one-speaker-out"):
@@ -201,7 +201,7 @@ def test_a_label_of_two_speakers_is_learnt_wherever_it_is_tested(seed):
     assert len(parts) == 2
 
 
-def test_H01_a_class_missing_in_a_part_is_reported():
+def test_a_class_missing_in_a_part_is_reported():
     clips = corpus(n_speakers=6, label=lambda s, t: "fear" if s == 0 else ["joy", "anger"][t % 2])
     [split] = splits(clips, "speaker")
     assert any("fear" in warning for warning in split.warnings)

@@ -75,7 +75,7 @@ def test_no_real_speaker_is_on_two_sides(real):
     assert all(len(side) == 1 for side in sides.values())
 
 
-def test_H06_the_same_numbers_when_everything_is_deleted_and_run_again(real, tmp_path):
+def test_the_same_numbers_when_everything_is_deleted_and_run_again(real, tmp_path):
     for name in ("clips.csv", "recipe.yaml"):
         shutil.copy(real / name, tmp_path / name)
     run(tmp_path / "recipe.yaml")

@@ -96,7 +96,7 @@ def test_warm_up_then_cosine():
     assert [row["epoch"] for row in trained.history] == list(range(1, 21))
 
 
-def test_V03_ctrl_c_keeps_the_best_epoch_so_far():
+def test_ctrl_c_keeps_the_best_epoch_so_far():
     (X, y), (X_dev, y_dev) = corpus(), corpus(seed=1)
 
     def interrupt(row):
@@ -201,7 +201,7 @@ def test_dev_data_have_to_be_whole():
         head().fit(X, y, X_dev=X, y_dev=y[:-1])
 
 
-def test_V01_auto_is_the_cpu_without_a_gpu():
+def test_auto_is_the_cpu_without_a_gpu():
     expected = "cuda" if torch.cuda.is_available() else "cpu"
     assert pick_device("auto").type == expected
     assert pick_device("cpu").type == "cpu"

@@ -178,14 +178,14 @@ def test_audio_that_cannot_be_read(toolkit, tmp_path):
         ('{"es": {"audio": "' + "a" * 1_000_001 + '"}}', "at most"),
     ],
 )
-def test_D03_model_json(tmp_path, text, said):
+def test_model_json(tmp_path, text, said):
     path = tmp_path / "model.json"
     path.write_text(text)
     with pytest.raises(InputError, match=said):
         read_model_json(path)
 
 
-def test_D03_no_model_json(tmp_path):
+def test_no_model_json(tmp_path):
     with pytest.raises(InputError, match="no file"):
         predict_emotion(text="a", model_config_path=tmp_path / "none.json")
 

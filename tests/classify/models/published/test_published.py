@@ -80,7 +80,7 @@ def embedded(folder, samples):
         return model(**inputs).last_hidden_state.mean(1).numpy()
 
 
-def test_S4_valence_on_a_recording_is_one_command(place, samples):
+def test_valence_on_a_recording_is_one_command(place, samples):
     """The card's `python inference.py speech.wav`."""
     valence = load_vocametrix(place / "valence")
     (wanted,) = valence.predict_proba(embedded(place / "xlsr", samples))
@@ -178,7 +178,7 @@ def test_what_the_valence_folder_does_not_say_is_named_with_its_option(place, tm
 
 
 @pytest.mark.parametrize("mode", ["audio", "mean", "concat", "multihead"])
-def test_S1_to_S3_umuteam_modes(place, samples, tmp_path, mode):
+def test_umuteam_modes(place, samples, tmp_path, mode):
     """Against the toolkit's equations; then imported, and again."""
     folder = write_speech(tmp_path / mode, mode)
     words = text_vector(place / "bert", TEXT)

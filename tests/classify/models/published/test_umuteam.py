@@ -90,7 +90,7 @@ def damaged(folder, tmp_path, change):
 
 
 @pytest.mark.parametrize("mode", HEARING)
-def test_D06_a_missing_or_extra_tensor_is_refused_by_name(folders, tmp_path, mode):
+def test_a_missing_or_extra_tensor_is_refused_by_name(folders, tmp_path, mode):
     """Every tensor outside the encoder, and one inside, one after the other."""
     state = load_file(folders[mode] / "model.safetensors")
     outside = [name for name in state if not name.startswith("wav2vec2_bert.")]
@@ -105,7 +105,7 @@ def test_D06_a_missing_or_extra_tensor_is_refused_by_name(folders, tmp_path, mod
         load_umuteam(copy, mode, "es")
 
 
-def test_D06_another_shape_is_refused_by_name(folders, tmp_path):
+def test_another_shape_is_refused_by_name(folders, tmp_path):
     def change(state):
         state["classifier.out_proj.bias"] = torch.zeros(7)
 
@@ -123,12 +123,12 @@ def test_D06_another_shape_is_refused_by_name(folders, tmp_path):
         ("audio", "concat", r"classifier\.dense\.weight"),
     ],
 )
-def test_D01_weights_of_another_mode(folders, folder, mode, named):
+def test_weights_of_another_mode(folders, folder, mode, named):
     with pytest.raises(InputError, match=named):
         load_umuteam(folders[folder], mode, "es", bert=str(folders["bert"]))
 
 
-def test_D06_half_precision_is_read_as_float32(folders, tmp_path):
+def test_half_precision_is_read_as_float32(folders, tmp_path):
     def halve(state):
         for name in state:
             state[name] = state[name].half()
@@ -140,7 +140,7 @@ def test_D06_half_precision_is_read_as_float32(folders, tmp_path):
     np.testing.assert_allclose(model.scores(samples), whole.scores(samples), atol=5e-3)
 
 
-def test_D04_weights_that_are_cut_off_or_no_floats(folders, tmp_path):
+def test_weights_that_are_cut_off_or_no_floats(folders, tmp_path):
     def whole(state):
         state["classifier.dense.bias"] = torch.zeros(32, dtype=torch.int64)
 
@@ -188,7 +188,7 @@ def test_a_bin_file_is_read_as_tensors_alone(folders, tmp_path, monkeypatch, nam
     np.testing.assert_allclose(found, expected(folders["audio"], "audio", samples, None), atol=2e-6)
 
 
-def test_D02_a_hostile_bin_is_refused_and_never_run(folders, tmp_path, monkeypatch):
+def test_a_hostile_bin_is_refused_and_never_run(folders, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "memo"))
     copy, mark = tmp_path / "evil", tmp_path / "ran"
 
@@ -205,7 +205,7 @@ def test_D02_a_hostile_bin_is_refused_and_never_run(folders, tmp_path, monkeypat
     assert not mark.exists()
 
 
-def test_D07_code_of_its_own_is_refused(folders, tmp_path):
+def test_code_of_its_own_is_refused(folders, tmp_path):
     copy = tmp_path / "code"
     shutil.copytree(folders["audio"], copy)
     config = json.loads((copy / "config.json").read_text())
@@ -263,7 +263,7 @@ def test_predicts_a_manifest_clip_by_clip(models, clips):
     assert np.array_equal(one.proba[0], predictions.proba[2])
 
 
-def test_H05_missing_text_is_an_error_or_declared(models, clips):
+def test_missing_text_is_an_error_or_declared(models, clips):
     with pytest.raises(InputError, match=r"1 of 3 clips.*c0 \(no text\).*affekt transcribe"):
         models["mean"].predict(clips)
     kept, left_out = models["mean"].usable(clips)

@@ -173,7 +173,7 @@ def scaled(tmp_path):
     return folder, scaler
 
 
-def test_D02_the_scaler_is_never_unpickled(scaled):
+def test_the_scaler_is_never_unpickled(scaled):
     folder, _ = scaled
     with pytest.raises(InputError, match=r"convert-scaler .*--i-trust-this-file"):
         load_vocametrix(folder)

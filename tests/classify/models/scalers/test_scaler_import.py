@@ -206,7 +206,7 @@ def test_read_scaler_never_opens_a_pickle(tmp_path, fitted):
         read_scaler(tmp_path / "none.safetensors")
 
 
-def test_D04_damaged_scaler_file(tmp_path, fitted):
+def test_damaged_scaler_file(tmp_path, fitted):
     source, path = tmp_path / "s.pkl", tmp_path / "scaler.safetensors"
     source.write_bytes(pickle.dumps(fitted[0]))
     convert_scaler(source, path, trust=True)
