@@ -80,19 +80,26 @@ ALIASES: dict[str, tuple[tuple[str, ...], ...]] = {
     "split": (("partition", "subset", "fold_name"), ("split_set",)),
     "dataset": (("corpus", "database", "db"),),
 }  # fmt: skip
-#: our name -> its words in other languages and fields: asked about, never taken
-TRANSLATED = {
+#: our name -> its word in other languages: taken where no other column could be it, since scores
+#: are too high where a speaker is overlooked
+TAKEN = {
+    "speaker": (
+        "sprecher", "sprecherin", "locuteur", "locutrice", "hablante", "locutor", "falante",
+        "parlante", "spreker", "mówca", "说话人",
+    ),
+    "language": ("sprache", "langue", "idioma", "lingua", "taal", "język", "语言"),
+}  # fmt: skip
+#: our name -> words of other languages and fields that may mean it: asked about
+ASKED = {
     "path": ("datei", "dateiname", "fichier", "archivo", "arquivo", "plik", "文件"),
     "text": ("satz", "transkript", "texto", "testo", "tekst", "frase", "phrase", "文本"),
     "label": ("gefühl", "emoción", "emoção", "emozione", "emocja", "klasse", "etiqueta", "情感"),
     "speaker": (
-        "sprecher", "sprecherin", "locuteur", "locutrice", "hablante", "locutor", "falante",
-        "parlante", "spreker", "mówca", "说话人", "who", "person", "talker", "caller", "customer",
-        "patient", "patientin", "paciente", "paziente", "pacjent", "proband", "probandin", "vp",
-        "versuchsperson", "teilnehmer", "klient", "klientin", "client", "child", "user", "username",
-        "author", "autor", "autorin", "auteur", "autore", "tier",
+        "who", "person", "talker", "caller", "customer", "patient", "patientin", "paciente",
+        "paziente", "pacjent", "proband", "probandin", "vp", "versuchsperson", "teilnehmer",
+        "klient", "klientin", "client", "child", "user", "username", "author", "autor", "autorin",
+        "auteur", "autore", "tier",
     ),
-    "language": ("sprache", "langue", "idioma", "lingua", "taal", "język", "语言"),
     "start": ("beginn", "von", "anfang", "début", "inicio", "início", "inizio", "początek", "开始"),
     "end": ("ende", "bis", "fin", "fim", "koniec", "结束"),
 }  # fmt: skip
@@ -152,6 +159,7 @@ def named(table: Table, *, labels_only: bool = False) -> Named:
     renamed = {
         name: ours for ours in ALIASES if (name := _column_for(ours, folded, table)) is not None
     }
+    translations = _translations(table, renamed)
     recordings = [] if labels_only or "path" in renamed.values() else _recordings(table, renamed)
     columns: dict[str, Any] = {}
     for name, values in table.columns.items():
@@ -177,12 +185,27 @@ def named(table: Table, *, labels_only: bool = False) -> Named:
     misspelt = _misspelt(table, columns, renamed)
     noted = {name for name, _ in misspelt}  # a column is noted once
     found.notes += [note for name, note in recordings if name not in noted]
+    found.notes += translations
     found.notes += times.notes
     found.notes += table.notes
     found.notes += [note for _, note in misspelt]
     _give_ids(found, table, folded)
     found.columns = {name: found.columns[name] for name in _order(found, table)}
     return found
+
+
+def _translations(table: Table, renamed: dict[str, str]) -> list[str]:
+    """Take a column whose name is the word for one of ours, and return what to note of it."""
+    notes = []
+    for ours, words in TAKEN.items():
+        names = [name for name in table.columns if translated(name) == ours]
+        if ours in renamed.values() or len(names) != 1:
+            continue
+        [name] = names
+        if _word(name) in words:
+            renamed[name] = ours
+            notes.append(f"column {name} was taken for the {ours}")
+    return notes
 
 
 def _recordings(table: Table, renamed: dict[str, str]) -> list[tuple[str, str]]:
@@ -284,8 +307,12 @@ def translated(name: str) -> str:
     >>> translated("Sprecher"), translated("Gefühl"), translated("age")
     ('speaker', 'label', '')
     """
-    folded = _folded(name).removesuffix("id")
-    return next((ours for ours, words in TRANSLATED.items() if folded in words), "")
+    word = _word(name)
+    return next((ours for by in (TAKEN, ASKED) for ours, words in by.items() if word in words), "")
+
+
+def _word(name: str) -> str:
+    return _folded(name).removesuffix("id")
 
 
 def _folded(name: str) -> str:

@@ -126,7 +126,7 @@ def test_what_was_not_used_is_named(tmp_path):
     for quiet in ("file,channel\na,1\nb,1\n", "file,channel\na,ard\nb,zdf\n", "text,ende\na,1\n"):
         assert "averaged" not in (said := notes(tmp_path, quiet))
         assert "is it the end" not in said
-    for name in ("Sprecher", "locuteur", "Hablante_ID", "Patient", "Proband-ID", "user_id"):
+    for name in ("Patient", "Proband-ID", "user_id"):
         said = notes(tmp_path, f"file,{name}\na,s\n")
         assert said.count(f"column {name} was kept as it is; is it the speaker? Name it") == 1
     assert "Sprecher" not in notes(tmp_path, "file,speaker,Sprecher\na,s,t\n")
@@ -137,6 +137,18 @@ def test_what_was_not_used_is_named(tmp_path):
     cut = "wav_file,start_time,end_time\na.wav,6.3,8.2\nb.wav,8.2,9\n"
     assert "if the files are already cut, rename these columns" in notes(tmp_path, cut)
     assert not notes(tmp_path, "file,start,end,emotion,speaker\na,0.5,1,joy,s1\nb,0,1,sad,s2\n")
+
+
+def test_the_word_for_speaker_or_language_in_another_language_is_taken_and_said(tmp_path):
+    for ours, name in [("speaker", "Sprecher"), ("speaker", "Hablante_ID"), ("language", "langue")]:
+        clips = read(tmp_path, f"file,{name}\na,s\nb,t\n")
+        assert list(clips[ours]) == ["s", "t"]
+        assert list(clips.notes) == [f"column {name} was taken for the {ours}"]
+    clips = read(tmp_path, "file,spk,Sprecher\na,s,t\n")
+    assert (list(clips["speaker"]), list(clips["Sprecher"])) == (["s"], ["t"])
+    said = notes(tmp_path, "file,Sprecher,Patient\na,doctor,p7\n")  # who speaks is a role here
+    assert "column Sprecher was kept as it is; is it the speaker?" in said
+    assert "column Patient was kept as it is; is it the speaker?" in said
 
 
 @pytest.mark.parametrize("name", ["Clip", "id", "Datei", "recording"])
