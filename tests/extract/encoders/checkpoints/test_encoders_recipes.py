@@ -1,4 +1,4 @@
-"""The recipes of the published systems: every one is read, and one runs on small fine-tuned models."""
+"""The recipes of the published systems: each is read, one runs on small fine-tuned models."""
 
 from __future__ import annotations
 
