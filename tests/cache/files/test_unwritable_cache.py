@@ -140,11 +140,12 @@ def test_a_name_that_is_too_long_is_found_before_any_work(tmp_path):
 
 
 def test_nothing_else_is_written_into_a_cache(tmp_path):
-    (tmp_path / "my.cache").mkdir()
+    (tmp_path / "my.cache" / "spaces").mkdir(parents=True)
     mark(tmp_path / "my.cache")
+    (tmp_path / "link").symlink_to(tmp_path / "my.cache" / "spaces")
     for check in (check_output, check_output_folder):
         check("-o", tmp_path / "new" / "pred.csv")
-        for name in ("pred.csv", "spaces/pred.csv", "../my.cache/new/pred.csv"):
+        for name in ("pred.csv", "spaces/pred.csv", "../my.cache/new/pred.csv", "../link/p.csv"):
             with pytest.raises(InputError, match=r"is inside the cache .*my\.cache"):
                 check("-o", tmp_path / "my.cache" / name)
 

@@ -370,4 +370,7 @@ def test_a_frame_shows_systems_with_and_without_probabilities():
     frame = result.to_frame().set_index("system")
     for column in ("nll", "nll low", "ece"):
         assert frame[column].isna().to_dict() == {name: name == "labels" for name in frame.index}
+    assert (frame["uar low"] < frame["uar"]).all()
+    assert (frame["uar"] <= frame["uar high"]).all()
+    assert frame["uar"].is_monotonic_decreasing
     assert "labels" in result._repr_html_()

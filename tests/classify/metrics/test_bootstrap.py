@@ -54,6 +54,11 @@ def test_an_interval_never_has_zero_width_and_holds_the_value():
             "a", "uar"
         )
         assert exact - 0.1 < low < 1
+    rare = (np.arange(200) < 4).astype(int)  # which weighs as little in accuracy as it is rare
+    low, _ = resample(rare, {"a": rare}, np.arange(200), 2, n_resamples=100).interval(
+        "a", "accuracy"
+    )
+    assert low == pytest.approx(binomtest(200, 200).proportion_ci().low, abs=0.02)
 
 
 def test_a_class_of_one_speaker_widens_the_interval_and_has_none_of_its_own():
@@ -68,6 +73,20 @@ def test_a_class_of_one_speaker_widens_the_interval_and_has_none_of_its_own():
     even = resample(truth, {"a": guess}, spread, 3, n_resamples=400)
     assert np.diff(drawn.interval("a", "uar"))[0] > np.diff(even.interval("a", "uar"))[0]
     assert drawn.effective_groups("uar") == pytest.approx(10)  # the class counts by itself
+    hits, wrong = ((guess == 2) & (truth == 2)).sum(), ((guess == 2) & (truth != 2)).sum()
+    f1 = [2 * (8 * recall) / (8 + 8 * recall + wrong) for recall in hits / 8 + np.array([0, 1e-6])]
+    assert 0.3 < (slope := np.diff(f1)[0] / 1e-6) < 0.9
+    of_recall, of_f1 = (drawn._floor("a", name)[1] for name in ("uar", "macro_f1"))
+    assert of_f1 == pytest.approx(slope**2 * of_recall, rel=1e-4)
+
+
+def test_the_spread_of_a_recall_between_groups_is_told_from_that_of_clips():
+    ease = np.random.default_rng(0).beta(6, 3, (4000, 1))
+    right = (np.random.default_rng(1).random((4000, 5)) < ease).ravel()
+    for sizes, expected in ((5, 6 * 3 / (81 * 10)), (1, 0)):  # of the beta; of none
+        groups = np.repeat(np.arange(20_000 // sizes), sizes)
+        drawn = resample(np.zeros(20_000, int), {"a": 1 - right}, groups, 2, n_resamples=1)
+        assert drawn._between("a") == pytest.approx(expected, rel=0.1, abs=0.001)
 
 
 @pytest.mark.parametrize("n_groups", [1, 2, 4])

@@ -10,7 +10,15 @@ import pytest
 from affekt.cache import Manifest
 from affekt.classify import Task, compare
 from affekt.classify.data.estimates import Estimates
-from affekt.classify.metrics.concordance import max_t_ccc, mean_ccc, measure, shares_of_ccc
+from affekt.classify.metrics.concordance import (
+    clip_sums,
+    independent_errors,
+    max_t_ccc,
+    mean_ccc,
+    measure,
+    measures,
+    shares_of_ccc,
+)
 from affekt.classify.metrics.max_t import allow_for_unseen
 from scipy.stats import pearsonr
 
@@ -45,12 +53,15 @@ def test_measures_are_those_of_audmetric_scipy_and_numpy():
         mean = np.mean([found.estimates[name]["ccc"][at] for at in range(2)])
         assert found.estimates[name]["ccc"][-1] == pytest.approx(mean)
         assert mean_ccc(truth, values) == pytest.approx(mean)
+    rated = np.bincount(groups, np.isfinite(truth).sum(axis=1))
+    assert found.effective == pytest.approx(rated.sum() ** 2 / (rated**2).sum())
 
 
 def test_a_constant_is_worth_nothing_and_a_perfect_system_one():
     truth = np.linspace(-1, 1, 12)[:, None]
     assert mean_ccc(truth, np.zeros((12, 1))) == 0
     assert mean_ccc(truth, truth) == 1
+    assert mean_ccc(np.hstack([truth, truth * np.nan]), np.hstack([truth, truth])) == 1
     assert np.isnan(mean_ccc(np.full((3, 1), np.nan), np.zeros((3, 1))))
 
 
@@ -63,6 +74,19 @@ def test_resamples_draw_whole_groups():
         drawn = rng.integers(0, 6, 6)
         rows = np.concatenate([np.flatnonzero(groups == group) for group in drawn])
         assert sample[-1] == pytest.approx(mean_ccc(truth[rows], systems["good"][rows]))
+    assert found.difference("good", "good") == (0, (0, 0))  # both in the same draws
+
+
+@pytest.mark.parametrize(("slope", "shift", "noise"), [(0.8, 0.0, 0.5), (1.0, 1.2, 0.3)])
+def test_errors_of_independent_clips_are_the_spread_over_samples(slope, shift, noise):
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(200, 3000))  # 3000 samples
+    values = slope * truth + shift + rng.normal(0, noise, truth.shape)
+    sums = clip_sums(truth, values, np.zeros(3000)).sum(axis=0)
+    found, errors = measures(sums), independent_errors(sums, np.ones(3000))
+    for name in ("ccc", "pearson"):
+        assert errors[name].mean() == pytest.approx(np.arctanh(found[name]).std(), rel=0.05)
+    assert errors["error"].mean() == pytest.approx(found["error"].std(), rel=0.05)
 
 
 def test_exchanges_are_those_of_brute_force():
@@ -126,6 +150,14 @@ def test_what_clips_contribute_to_a_difference_adds_up():
     differences, worth, within = shares_of_ccc(found, [("good", "none"), ("good", "good")])
     gap = mean_ccc(truth, systems["good"]) - mean_ccc(truth, systems["none"])
     assert differences.sum(axis=0) == pytest.approx([gap, 0], abs=0.02)
+    good, none = (
+        np.array([mean_ccc(np.delete(truth, at, 0), np.delete(one, at, 0)) for at in range(60)])
+        for one in (systems["good"], systems["none"])
+    )
+    own = (60 * gap - 59 * (good - none)) / 60  # the pseudo-values of a jackknife
+    assert differences[:, 0] == pytest.approx(np.bincount(groups, own))
+    spread = np.mean([own[groups == group].var(ddof=1) for group in range(6)])
+    assert within[:, 0] == pytest.approx(10 * spread)  # of the sum of 10 clips
     assert worth.sum() == pytest.approx(1)
     assert (within[:, 0] > 0).all()
     assert not within[:, 1].any()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from affekt.classify.metrics import detectable as detectable_
-from affekt.classify.metrics.max_t import comparisons, exchanges
+from affekt.classify.metrics.max_t import comparisons, exchanges, max_t
 from affekt.classify.metrics.unseen_speaker import scale_of_groups
 from scipy.optimize import brentq
 
@@ -46,3 +46,21 @@ def test_the_pairs_that_stay_are_summed_once(n_pairs):
     assert world.comparisons(drawn[..., turn != 0] + share[:, None] * turn[turn != 0] * 0.07) == (
         pytest.approx(made)
     )
+
+
+def test_a_world_finds_what_the_test_finds_in_each_of_its_sets():
+    rng = np.random.default_rng(5)
+    systems = np.array([(a, b) for a in range(4) for b in range(a + 1, 4)])
+    turn = (systems[:, 0] == 1) * 1.0 - (systems[:, 1] == 1)
+    drawn = rng.normal(0, 0.02, (40, 9, 6))
+    drawn[..., turn == 0] -= drawn[..., turn == 0].mean(axis=1, keepdims=True)  # never the largest
+    share, within = rng.dirichlet(np.full(9, 9.0)), np.full((9, 6), 1e-5)
+    less = rng.uniform(0.7, 1, (6, 40))
+    sets = detectable_._Sets(drawn, share, exchanges(9, 1000), within)
+    world = detectable_._World(sets, less, turn)
+    for at in (20, 30, 35):
+        factor = np.where(turn == 0, 1, less[:, at])
+        shifted = drawn * factor + share[:, None] * turn * detectable_.GAPS[at]
+        corrected = np.array([max_t(one, share, within).corrected for one in shifted])[:, turn != 0]
+        for level in (0.01, 0.05, 0.2):
+            assert world.found(at, level) == pytest.approx((corrected < level).mean(axis=0))

@@ -102,6 +102,15 @@ def test_ece_by_hand():
     assert metrics.ece(truth, proba, bins=10) == pytest.approx(expected, abs=1e-12)
 
 
+def test_the_noise_of_ece_is_the_ece_of_calibrated_systems():
+    rng = np.random.default_rng(0)
+    sure = rng.choice([0.55, 0.7, 0.72, 0.9], 400)  # two of them in one bin
+    drawn = (rng.random((300, 400)) > sure).astype(int)
+    proba = np.stack([sure, 1 - sure], axis=1)
+    found = np.mean([metrics.ece(truth, proba) for truth in drawn])
+    assert metrics.ece_noise(proba) == pytest.approx(found, rel=0.05)
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10_000))
 def test_ccc_agrees_with_audmetric(seed):

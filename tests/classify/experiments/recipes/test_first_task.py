@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
+import yaml
 from affekt.cache import InputError
 from affekt.classify import Recipe, Task
-from affekt.classify.experiments.first_recipe.recipe_for import write_recipe
+from affekt.classify.experiments.first_recipe.recipe_for import _scalar, write_recipe
 from affekt.classify.experiments.preview import preview
 
 from .test_first_recipe import first, rows, table
@@ -228,5 +229,7 @@ def test_names_of_recipes_that_yaml_would_misread(tmp_path):
     for name in ("no.yaml", "~user.yaml", "a: b #c.yaml"):
         found = write_recipe(path, tmp_path / name)
         assert Recipe.read(found.path).report == tmp_path / f"{found.path.stem}-out"
+    for word in ("no", "null", "False", ".inf", "1.5", "~", "a: b"):
+        assert yaml.safe_load(_scalar(word)) == word
     with pytest.raises(InputError, match=r"begins the name of a variable"):
         write_recipe(path, tmp_path / "$x.yaml")
