@@ -185,6 +185,23 @@ def test_intervals_hold_the_true_value_and_have_a_width():
     assert np.isnan(few.interval("a", "ccc")).all()  # four speakers
 
 
+def test_intervals_of_dimensions_and_of_their_mean():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(300, 2))
+    values = 0.7 * truth + rng.normal(0, 0.5, truth.shape)
+    limits, alone = np.array([[-4, 4], [-4, 4]]), np.arange(300)
+    found = measure(truth, {"a": values}, alone, limits, n_resamples=400)
+    first, second, mean = (
+        np.diff(np.arctanh(found.interval("a", "ccc", at)))[0] for at in (0, 1, -1)
+    )
+    assert mean == pytest.approx(np.hypot(first, second) / 2, rel=0.1)  # dimensions of their own
+    truth[alone % 6 > 3, 1] = np.nan  # two of six speakers are not rated
+    found = measure(truth, {"a": values}, alone % 6, limits, n_resamples=20)
+    assert np.isfinite(found.interval("a", "ccc", 0)).all()
+    for at in (1, -1):
+        assert np.isnan(found.interval("a", "ccc", at)).all()
+
+
 def test_where_folds_are_pooled_intervals_allow_for_training_anew():
     truth, systems, groups = numbers(clips=240, groups=8)
     values = {

@@ -145,6 +145,7 @@ def test_what_is_detectable_takes_the_better_system_from_each_pair():
     rng = np.random.default_rng(4)
     share = np.full(12, 1 / 12)
     spread = rng.normal(0, 0.1, (12, 3)) / 12  # of each system
+    spread[3, 1] = spread[3, 0]  # one speaker is answered alike
     differences = spread[:, [0, 0, 1]] - spread[:, [1, 2, 2]]
     sets = {"n_sets": 60, "n_draws": 400}
     systems = np.array([[0, 1], [0, 2], [1, 2]])
