@@ -213,7 +213,8 @@ def test_folders_of_parts_above_those_of_labels(tmp_path):
     clips = Manifest.read(tmp_path / "clips.csv")
     found = [clips[name].tolist() for name in ("label", "split")]
     assert found == [["happy", "sad", "sad"], ["train", "test", "dev"]]
-    assert read_form(top, "{split}/{label}/{}")["split"].tolist() == ["Train", "test", "validation"]
+    assert read_form(top, "{split}/{}")["split"].tolist() == ["happy", "sad", "sad"]
+    assert "split" not in read_form(top, "{part}/{label}/{}")
     alone = read_folders(top / "Train")
     assert ("split" in alone, alone.notes) == (False, ())
     (top / "sad").mkdir()

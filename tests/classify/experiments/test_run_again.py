@@ -93,12 +93,13 @@ def test_a_renamed_member_and_one_that_comes_back_are_not_trained_again(with_enc
         recipe.write_text(changed, encoding="utf-8")
         done = run(recipe, progress=said.append).did
         assert done == [*(f"trained {name}" for name in did), "compared members and ensembles"]
+        [record] = recipe.parent.glob("out/members/*/member.json")
+        assert json.loads(record.read_text(encoding="utf-8"))["name"] == record.parent.name
     assert [line for line in said if ": kept" in line] == [
         "new: kept, because it was trained as lr",
         "lr: kept, because it was trained as lr",
     ]
     assert (member / "pred.csv").read_bytes() == before
-    assert json.loads((member / "member.json").read_text(encoding="utf-8"))["name"] == "lr"
     assert not run(recipe).did
 
 
