@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +14,8 @@ from ...cache.errors import InputError, counted, listed, nearest
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
+
+Spellings = Callable[[object], list[str]]  # a raw label and its synonyms
 
 
 class Resolved(NamedTuple):
@@ -43,15 +45,12 @@ def resolve(spec: Mapping[str, Any], source: str = "tasks.yaml") -> Resolved:
     source
         The file, for messages.
     """
-    book_of = shipped()
+    book, fold = shipped(), bool(spec.get("ignore_case", False))
+    vocabulary, synonyms = spec.get("vocabulary") or [], spec.get("synonyms") or {}
     words: dict[str, list[str]] = {}
-    vocabulary = spec.get("vocabulary") or []
-    for book in vocabulary:
-        for word, others in book_of[book].items():
-            words.setdefault(word, []).extend(others)
-    for word, others in (spec.get("synonyms") or {}).items():
-        words.setdefault(_text(word), []).extend(others)
-    fold = bool(spec.get("ignore_case", False))
+    for part in (*(book[name] for name in vocabulary), synonyms):
+        for word, others in part.items():
+            words.setdefault(_text(word), []).extend(others)
 
     def spellings(raw: object) -> list[str]:
         found = [_text(raw), *map(_text, words.get(_text(raw), []))]
@@ -59,35 +58,12 @@ def resolve(spec: Mapping[str, Any], source: str = "tasks.yaml") -> Resolved:
 
     labels = spec["labels"]
     table = labels if isinstance(labels, Mapping) else {label: [] for label in labels}
-    mapping: dict[str, str | None] = {}
-
-    def put(raw: object, label: str | None) -> None:
-        for word in spellings(raw):
-            if mapping.setdefault(word, label) != label:
-                raise InputError(
-                    f"{source}: {word!r} stands for both {mapping[word] or 'leave_out'!r} "
-                    f"and {label or 'leave_out'!r}; expected one"
-                )
-
-    for label, raws in table.items():
-        for raw in [label, *(raws or [])]:
-            put(raw, _text(label))
-    for raw in spec.get("leave_out") or []:
-        put(raw, None)
-
-    for word, others in (spec.get("synonyms") or {}).items():
-        if spellings(word)[0] not in mapping:
-            known = [other for other in others if spellings(other)[0] in mapping]
-            first = "; the word that the task knows comes first"
-            hint = f"{first}: {{{known[0]}: [{_text(word)}]}}" if known else ""
-            raise InputError(
-                f"{source}: synonyms of {_text(word)!r}, which is not mapped to a label"
-                f"{hint}.{nearest(_text(word), mapping)}"
-            )
     names = tuple(_text(label) for label in table)
+    mapping = _mapping(table, spec.get("leave_out") or [], spellings, source)
+    _check_synonyms(synonyms, mapping, spellings, source)
     corpora: dict[str, dict[str, str | None]] = {}
     if "emotions" in vocabulary:
-        for corpus, codes in book_of["codes"].items():
+        for corpus, codes in book["codes"].items():
             corpora[corpus] = {
                 (any_case(code) if fold else code): mapping[word]
                 for code, word in codes.items()
@@ -101,13 +77,43 @@ def resolve(spec: Mapping[str, Any], source: str = "tasks.yaml") -> Resolved:
                     f"{', '.join(names)}, or null for left out.{nearest(_text(label), names)}"
                 )
             target = corpora.setdefault(_text(corpus).casefold(), {})
-            for word in spellings(raw):
-                target[word] = None if label is None else _text(label)
+            target |= dict.fromkeys(spellings(raw), None if label is None else _text(label))
     values = {_text(label): float(value) for label, value in (spec.get("values") or {}).items()}
     if values and set(values) != set(names):
         raise InputError(f"{source}: `values` names {sorted(values)}; expected {sorted(names)}")
-    version = int(spec.get("version", book_of["version"] if vocabulary else 1))
+    version = int(spec.get("version", book["version"] if vocabulary else 1))
     return Resolved(names, mapping, corpora, values, fold, version)
+
+
+def _mapping(
+    table: Mapping[str, Any], left_out: Iterable[object], spellings: Spellings, source: str
+) -> dict[str, str | None]:
+    """Return the label of each raw label, None for those that are left out."""
+    mapping: dict[str, str | None] = {}
+    pairs = [(raw, _text(label)) for label, raws in table.items() for raw in [label, *(raws or [])]]
+    for raw, label in [*pairs, *((raw, None) for raw in left_out)]:
+        for word in spellings(raw):
+            if mapping.setdefault(word, label) != label:
+                raise InputError(
+                    f"{source}: {word!r} stands for both {mapping[word] or 'leave_out'!r} "
+                    f"and {label or 'leave_out'!r}; expected one"
+                )
+    return mapping
+
+
+def _check_synonyms(
+    synonyms: Mapping[str, Any], mapping: Mapping[str, Any], spellings: Spellings, source: str
+) -> None:
+    """Refuse synonyms of a word that is not mapped to a label."""
+    for word, others in synonyms.items():
+        if spellings(word)[0] not in mapping:
+            known = [other for other in others if spellings(other)[0] in mapping]
+            first = "; the word that the task knows comes first"
+            hint = f"{first}: {{{known[0]}: [{_text(word)}]}}" if known else ""
+            raise InputError(
+                f"{source}: synonyms of {_text(word)!r}, which is not mapped to a label"
+                f"{hint}.{nearest(_text(word), mapping)}"
+            )
 
 
 def _text(word: object) -> str:

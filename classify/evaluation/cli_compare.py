@@ -25,6 +25,7 @@ from ..options import named_values, to_stderr
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
+    from .comparison import Comparison
 
 MOST = 5  # warnings that are printed
 #: what it writes
@@ -130,10 +131,16 @@ def compare(
             "nothing to compare; expected prediction files and --truth MANIFEST, or the folders of "
             "several runs"
         )
+    output, latex = options["output"], options.pop("latex")
+    if latex and output is None:
+        raise InputError("--latex needs -o FOLDER")
     comparison = _compare(predictions, **options)
+    _warn(comparison.data["warnings"])
+    if output is not None:
+        _write(comparison, output, latex)
     text = "\n".join([comparison.table(), *comparison.differences(3)])
     click.echo(comparison.json() if as_json else text, nl=not as_json)
-    _draw(options["output"], figures)
+    _draw(output, figures)
 
 
 OF_RUNS = ("predictions", "measure", "rope", "random_state", "as_json", "output")
@@ -195,11 +202,10 @@ def _compare(
     by: str,
     rename: Sequence[str],
     output: Path | None,
-    latex: bool,
     n_resamples: int,
     common: bool,
     **options: Any,
-) -> Any:
+) -> Comparison:
     from ..data.splitting.split_file import read_split_file, with_parts
     from .compare import compare_with
     from .compare_options import CompareOptions
@@ -207,8 +213,6 @@ def _compare(
 
     if output is not None:
         _check_report(output, [truth, *([] if split is None else [split])], [*predictions, *dev])
-    elif latex:
-        raise InputError("--latex needs -o FOLDER")
     names = named_values("--rename", rename)
     given = Task.of(task) if task else None
     members = _members(predictions, names, given)
@@ -259,20 +263,24 @@ def _compare(
         raise
     if left:
         comparison.data["warnings"].insert(0, left)
-    warnings = comparison.data["warnings"]
+    return comparison
+
+
+def _warn(warnings: Sequence[str]) -> None:
     more = [f"{len(warnings) - MOST} more warnings are in the report (-o)"]
     for warning in warnings if len(warnings) <= MOST + 1 else [*warnings[:MOST], *more]:
         click.echo(f"warning: {warning}", err=True)
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        with locked(output, wait=True):  # the files of two commands are never mixed
-            comparison.write(output)
-            if latex:
-                from .reports.latex import tables
 
-                write_whole(output / "tables.tex", tables(comparison.data))
-        click.echo(f"report: {output / 'report.html'}", err=True)
-    return comparison
+
+def _write(comparison: Comparison, output: Path, latex: bool) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    with locked(output, wait=True):  # the files of two commands are never mixed
+        comparison.write(output)
+        if latex:
+            from .reports.latex import tables
+
+            write_whole(output / "tables.tex", tables(comparison.data))
+    click.echo(f"report: {output / 'report.html'}", err=True)
 
 
 def _draw(output: Path | None, figures: bool) -> None:

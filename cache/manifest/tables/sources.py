@@ -201,17 +201,7 @@ def _described(
         suffix = "".join(suffixes[-2:-1])
     suffix = OTHER_ENDINGS.get(suffix, suffix)
     found = _of_content(head)
-    if path.name in KALDI:
-        raise InputError(
-            f"{name}: one file of a Kaldi data folder; "
-            f"affekt manifest {in_shell(path.parent)} -o clips.csv makes a table of the folder"
-        )
-    if head.startswith(LFS_POINTER):
-        raise InputError(f"{name}: a pointer of Git LFS, not the table; git lfs pull fetches it")
-    if _PAGE.match(head):
-        raise InputError(f"{name}: a web page, not a table: download the file itself")
-    if head.startswith(b"\xd0\xcf\x11\xe0"):
-        raise InputError(f"{name}: an old Excel file; save it as .xlsx or .csv")
+    _check_not_another_thing(path, head)
     if suffix not in known:
         if is_regular(path) and suffix:
             raise InputError(f"{name}: expected a table: {', '.join(known)}, also as .gz")
@@ -235,6 +225,26 @@ def _described(
         return Source(name, suffix, stream, "utf-32")
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return Source(name, suffix, stream, "utf-16")
+    _check_text(name, head)
+    return Source(name, suffix, stream)
+
+
+def _check_not_another_thing(path: Path, head: bytes) -> None:
+    """Refuse what is often given in the place of a table."""
+    if path.name in KALDI:
+        raise InputError(
+            f"{path}: one file of a Kaldi data folder; "
+            f"affekt manifest {in_shell(path.parent)} -o clips.csv makes a table of the folder"
+        )
+    if head.startswith(LFS_POINTER):
+        raise InputError(f"{path}: a pointer of Git LFS, not the table; git lfs pull fetches it")
+    if _PAGE.match(head):
+        raise InputError(f"{path}: a web page, not a table: download the file itself")
+    if head.startswith(b"\xd0\xcf\x11\xe0"):
+        raise InputError(f"{path}: an old Excel file; save it as .xlsx or .csv")
+
+
+def _check_text(name: str, head: bytes) -> None:
     if b"\0" in head:
         few, many = sorted(head[at::2].count(0) for at in (0, 1))
         if many * 3 > len(head) and few * 10 < many:
@@ -242,7 +252,6 @@ def _described(
         else:
             what = f"is not text, but begins with {head[:8]!r}; expected a table in UTF-8"
         raise InputError(f"{name}: {what}")
-    return Source(name, suffix, stream)
 
 
 def _known(encoding: str) -> str:
