@@ -1,4 +1,4 @@
-"""The names of a manifest's columns, and their aliases."""
+"""A manifest's columns, found in a table by their names."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, nearest
+from .column_names import ALIASES, TAKEN, folded_name, translated, word_of
 from .tables import Table
 from .tables.cells import without_points
 from .times import Unread, times_of
@@ -43,66 +44,6 @@ COLUMNS = tuple(one.name for one in fields(Clip))
 TIMES = ("start", "end")
 NORMAL = ("id", "label", "speaker", "language", "split", "dataset")  # in Unicode's form NFC
 
-#: our name -> other names; those of a list count where none of the lists before it is there
-ALIASES: dict[str, tuple[tuple[str, ...], ...]] = {
-    "id": (
-        ("clip", "clip_id", "utt", "utt_id", "utterance_id", "uttid"),
-        (
-            "key", "segment_id", "sample_id", "audio_id", "uid", "tweet_id", "review_id", "text_id",
-            "sentence_id",
-        ),
-        ("idx",),
-    ),
-    "path": (
-        (
-            "file", "file_name", "filename", "filepath", "file_path", "wav", "wav_file", "wav_path",
-            "audio", "audio_path", "audio_file",
-        ),
-        (
-            "audio_filepath", "audio_file_path", "audio_filename", "wav_filename", "audiofile",
-            "fname", "path_to_audio", "path_to_file", "path_to_wav",
-        ),
-    ),
-    "text": (("transcript", "transcription", "sentence", "utterance"), ("tweet", "review")),
-    "label": (
-        ("emotion", "emo", "labels", "class", "category"),
-        ("emoclass", "emotion_label", "emotions"),
-        ("sentiment", "polarity"),
-    ),
-    "speaker": (
-        ("spk", "speaker_id", "spk_id", "speakerid", "actor"),
-        (
-            "spkrid", "actor_id", "actorid", "client_id", "subject", "subject_id", "participant",
-            "participant_id",
-        ),
-    ),
-    "language": (("lang", "language_id", "locale"),),
-    "split": (("partition", "subset", "fold_name"), ("split_set",)),
-    "dataset": (("corpus", "database", "db"),),
-}  # fmt: skip
-#: our name -> its word in other languages: taken where no other column could be it, since scores
-#: are too high where a speaker is overlooked
-TAKEN = {
-    "speaker": (
-        "sprecher", "sprecherin", "locuteur", "locutrice", "hablante", "locutor", "falante",
-        "parlante", "spreker", "mówca", "说话人",
-    ),
-    "language": ("sprache", "langue", "idioma", "lingua", "taal", "język", "语言"),
-}  # fmt: skip
-#: our name -> words of other languages and fields that may mean it: asked about
-ASKED = {
-    "path": ("datei", "dateiname", "fichier", "archivo", "arquivo", "plik", "文件"),
-    "text": ("satz", "transkript", "texto", "testo", "tekst", "frase", "phrase", "文本"),
-    "label": ("gefühl", "emoción", "emoção", "emozione", "emocja", "klasse", "etiqueta", "情感"),
-    "speaker": (
-        "who", "person", "talker", "caller", "customer", "patient", "patientin", "paciente",
-        "paziente", "pacjent", "proband", "probandin", "vp", "versuchsperson", "teilnehmer",
-        "klient", "klientin", "client", "child", "user", "username", "author", "autor", "autorin",
-        "auteur", "autore", "tier",
-    ),
-    "start": ("beginn", "von", "anfang", "début", "inicio", "início", "inizio", "początek", "开始"),
-    "end": ("ende", "bis", "fin", "fim", "koniec", "结束"),
-}  # fmt: skip
 NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?|nan|inf", re.IGNORECASE)
 #: file extensions of recordings, by which a column of them is recognised
 RECORDINGS = re.compile(
@@ -155,7 +96,7 @@ def named(table: Table, *, labels_only: bool = False) -> Named:
     """
     folded: dict[str, list[str]] = {}
     for name in table.columns:
-        folded.setdefault(_folded(name), []).append(name)
+        folded.setdefault(folded_name(name), []).append(name)
     renamed = {
         name: ours for ours in ALIASES if (name := _column_for(ours, folded, table)) is not None
     }
@@ -202,7 +143,7 @@ def _translations(table: Table, renamed: dict[str, str]) -> list[str]:
         if ours in renamed.values() or len(names) != 1:
             continue
         [name] = names
-        if _word(name) in words:
+        if word_of(name) in words:
             renamed[name] = ours
             notes.append(f"column {name} was taken for the {ours}")
     return notes
@@ -289,9 +230,9 @@ def _misspelt(
             continue
         aliases = ALIASES.get(ours, ())
         known = [ours, *(alias for group in aliases for alias in group if len(alias) > 3)]
-        others = {_folded(name): name for name in table.columns if name not in renamed}
+        others = {folded_name(name): name for name in table.columns if name not in renamed}
         for folded, name in others.items():
-            close = difflib.get_close_matches(folded, map(_folded, known), n=1, cutoff=0.85)
+            close = difflib.get_close_matches(folded, map(folded_name, known), n=1, cutoff=0.85)
             swapped = [alias for alias in known if sorted(alias) == sorted(folded)]
             if (close or swapped or translated(name) == ours) and folded not in COLUMNS:
                 note = f"column {name} was kept as it is; is it the {ours}? Name it {ours}"
@@ -299,34 +240,12 @@ def _misspelt(
     return notes
 
 
-def translated(name: str) -> str:
-    """Return which of our columns a name means in another language, or nothing.
-
-    Examples
-    --------
-    >>> translated("Sprecher"), translated("Gefühl"), translated("age")
-    ('speaker', 'label', '')
-    """
-    word = _word(name)
-    return next((ours for by in (TAKEN, ASKED) for ours, words in by.items() if word in words), "")
-
-
-def _word(name: str) -> str:
-    return _folded(name).removesuffix("id")
-
-
-def _folded(name: str) -> str:
-    """Return a name without case, blanks and the marks between its words."""
-    name = unicodedata.normalize("NFC", name.strip().casefold())
-    return re.sub("[\\s_.\u200b\ufeff-]+", "", name) or name
-
-
 def _column_for(ours: str, folded: Mapping[str, list[str]], table: Table) -> str | None:
     """Return the column that is one of ours, or None."""
     if ours in table.columns and not (ours == "id" and _counts_within(ours, folded)):
         return ours
     for group in ((ours,), *ALIASES[ours]):
-        aliases = dict.fromkeys(map(_folded, group))
+        aliases = dict.fromkeys(map(folded_name, group))
         found = [name for alias in aliases for name in folded.get(alias, ())]
         if ours == "id":
             found = [name for name in found if not _counts_within(name, folded)]
@@ -341,7 +260,7 @@ def _column_for(ours: str, folded: Mapping[str, list[str]], table: Table) -> str
 
 
 def _counts_within(name: str, folded: Mapping[str, list[str]]) -> bool:
-    return "utt" in _folded(name) and any(_folded(name) in folded for name in DIALOGUES)
+    return "utt" in folded_name(name) and any(folded_name(name) in folded for name in DIALOGUES)
 
 
 def _give_ids(found: Named, table: Table, folded: Mapping[str, list[str]]) -> None:

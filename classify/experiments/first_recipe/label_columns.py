@@ -8,7 +8,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from ....cache.errors import listed
-from ....cache.manifest.columns import COLUMNS, translated
+from ....cache.manifest.column_names import translated
+from ....cache.manifest.columns import COLUMNS
 from ....cache.manifest.described import MOST_LABELS, are_numbers, ratings_of_raters
 from ...data.vocabulary import shipped
 from ...data.votes import PREFIX
