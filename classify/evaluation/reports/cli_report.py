@@ -47,7 +47,7 @@ def report(run: Path, audio: str, output: Path) -> None:
     """
     from ..comparison import Comparison
     from .html.page import WRITTEN_BY
-    from .latex import NEEDS, tables
+    from .latex import NEEDS, repeats_tables, tables
 
     is_latex = output.suffix.lower() == ".tex"
     if not is_latex and output.suffix.lower() not in (".html", ".htm"):
@@ -57,16 +57,21 @@ def report(run: Path, audio: str, output: Path) -> None:
         )
     if is_latex and audio != "link":
         raise InputError(f"--audio {audio} is for a page, and {output} has tables; leave it out")
-    names = ("comparison.json", "clips.json", "report.html", "report.md")
+    names = ("comparison.json", "repeats.json", "clips.json", "report.html", "report.md")
     read = [run, *(run / name for name in names)]
     mark = NEEDS if is_latex else WRITTEN_BY
     check_output("-o", output, read, lambda head: mark.encode() in head)
-    comparison = Comparison.read(run)
+    repeats = run / "repeats.json"
     if is_latex:
         with shaped(run, "a report written by affekt; run or compare again"):
-            write_whole(output, tables(comparison.data))
+            if repeats.is_file():
+                text = repeats_tables(read_object(repeats, "the repeats of a run", lenient=True))
+            else:
+                text = tables(Comparison.read(run).data)
+        write_whole(output, text)
         click.echo(f"Tables: {output}", err=True)
         return
+    comparison = Comparison.read(run)
     folder = run if run.is_dir() else run.parent
     clips, left = _clips(folder / "clips.json"), 0
     with shaped(folder, "a report written by affekt; run or compare again"):

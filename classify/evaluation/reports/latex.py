@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ...data.escape import latex
 from .markdown.dimension_report import by_dimension
-from .markdown.markdown_tables import score
+from .markdown.markdown_tables import MEASURES, score
 from .markdown.system_order import best_of, columns, groups_of, of_groups, ordered
 from .sections import Data
 
@@ -114,6 +116,23 @@ def tables(data: Data) -> str:
         found.append(by_table(data, column))
         found += [by_dimensions_table(data, column)] if by_dimension(data, column) else []
     return NEEDS + "\n" + "\n".join(found)
+
+
+def repeats_tables(data: Data) -> str:
+    """Return the means over the repeats of a run, from the content of `repeats.json`."""
+    rows = []
+    for name, row in sorted(data["systems"].items(), key=lambda one: -one[1]["uar"]["mean"]):
+        uar = row["uar"]
+        span = uar["interval"] and np.clip(uar["interval"], 0, 1).tolist()
+        lead = _score({"value": uar["mean"], "interval": span}, with_interval=True)
+        others = (row[key]["mean"] for key in list(MEASURES)[1:])
+        rows.append([latex(name), lead, *(f"{value:.3f}" for value in (uar["sd"], *others))])
+    header = ["system", "UAR", "sd of UAR", *list(MEASURES.values())[1:]]
+    caption = (
+        f"Means over {len(data['repeats'])} divisions of the clips, with "
+        rf"{100 * data['level']:g}\,\% intervals."
+    )
+    return NEEDS + "\n" + _table(header, rows, caption, "tab:repeats")
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str, label: str) -> str:

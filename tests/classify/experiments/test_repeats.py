@@ -10,11 +10,13 @@ import pytest
 from affekt.cache import InputError
 from affekt.cache.errors import in_shell
 from affekt.classify import Comparison, Predictions, Recipe, run
+from affekt.classify.cli import affekt
 from affekt.classify.experiments.demo.corpus import write_corpus
 from affekt.classify.experiments.prepare import prepare
 from affekt.classify.experiments.results.next_step import next_step
 from affekt.classify.experiments.results.repeats import spread
 from affekt.classify.serving.loading import open_system
+from click.testing import CliRunner
 from scipy import stats
 
 RECIPE = """\
@@ -139,6 +141,23 @@ def test_a_card_and_a_prediction_name_a_repeat(finished, project):
     assert open_system(finished / "repeat-1").labels == ("negative", "neutral", "positive")
     said = next_step(prepare(Recipe.read(project / "speaker.yaml")))
     assert said.startswith(f"New clips: affekt predict {in_shell(finished / 'repeat-1')} FILE...")
+
+
+def test_the_means_are_written_for_latex(finished, tmp_path):
+    path, summary = tmp_path / "tables.tex", load(finished / "repeats.json")
+    done = CliRunner().invoke(affekt, ["report", str(finished), "-o", str(path)])
+    assert done.exit_code == 0, done.output
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert "Means over 2 divisions" in "".join(lines)
+    for name, row in summary["systems"].items():
+        [line] = [line for line in lines if line.startswith(f"{name} & ")]
+        cells = line.removesuffix(r" \\").split(" & ")
+        low, high = row["uar"]["interval"]
+        assert cells[1:3] == [
+            f"{row['uar']['mean']:.3f} [{max(low, 0):.3f}, {min(high, 1):.3f}]",
+            f"{row['uar']['sd']:.3f}",
+        ]
+        assert cells[3] == f"{row['accuracy']['mean']:.3f}"
 
 
 def test_schemes_that_divide_in_one_way_are_refused(project, tmp_path):
