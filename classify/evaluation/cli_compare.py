@@ -21,6 +21,7 @@ from ...cache.files.output_checks import check_output, check_output_folder
 from ...cache.manifest.selection import allowed_values
 from ..data.predictions import Predictions
 from ..data.task import Task
+from ..data.vocabulary import left_out_note
 from ..options import named_values, to_stderr
 
 if TYPE_CHECKING:
@@ -135,6 +136,8 @@ def compare(
     if latex and output is None:
         raise InputError("--latex needs -o FOLDER")
     comparison = _compare(predictions, **options)
+    for note in left_out_note(comparison.data["test"]["left_out"]):
+        to_stderr(note)
     _warn(comparison.data["warnings"])
     if output is not None:
         _write(comparison, output, latex)

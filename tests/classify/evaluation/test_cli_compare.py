@@ -54,6 +54,18 @@ def call(*args, code=0):
     return result.stdout
 
 
+def test_clips_that_the_task_leaves_out_are_counted_on_the_terminal(tmp_path):
+    raw = ["happiness", "sadness", "neutral"] * 10 + ["surprise", "surprise"]
+    rows = [{"id": f"c{i}", "text": "-", "label": label} for i, label in enumerate(raw)]
+    Manifest.from_rows(rows).write(tmp_path / "clips.csv")
+    lines = [f"c{i},{('positive', 'negative', 'neutral')[i % 3]}" for i in range(30)]
+    (tmp_path / "a.csv").write_text("id,label\n" + "\n".join(lines), encoding="utf-8")
+    args = [tmp_path / "a.csv", "--truth", tmp_path / "clips.csv", "--task", "valence"]
+    done = CliRunner().invoke(compare, list(map(str, args)))
+    assert done.exit_code == 0, done.output
+    assert "2 clips are left out by the task: surprise 2\n" in done.stderr
+
+
 def test_the_whole_way(folder):
     text = call(
         folder / "speech" / "pred.csv",
