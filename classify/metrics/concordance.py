@@ -16,7 +16,7 @@ import numpy as np
 
 from .bootstrap import FEWEST_GROUPS, draw_sums
 from .intervals import interval, kish_size, retrained
-from .max_t import TIE, MaxT, as_extreme, exchanges, p_values, step_down
+from .max_t import TIE, MaxT, as_extreme, exchanged, exchanges, p_values, step_down
 
 MEASURES = ("ccc", "pearson", "error")
 N_SUMS = 7  # clips, x, y, xx, yy, xy, |x - y|
@@ -284,7 +284,7 @@ def max_t_ccc(
     for at, (a, b) in enumerate(pairs):
         both = (sums[a] + sums[b]).sum(axis=0) / 2
         half = ((sums[a] - sums[b]) / 2).reshape(n_groups, -1)
-        moved = (signs @ half).reshape(len(signs), *both.shape)
+        moved = exchanged(signs, half).reshape(len(signs), *both.shape)
         gap = _mean(measures(both + moved)["ccc"] - measures(both - moved)["ccc"])
         own = _mean(measures(sums[a].sum(axis=0))["ccc"] - measures(sums[b].sum(axis=0))["ccc"])
         scale = math.sqrt(float((gap**2).mean()))

@@ -44,14 +44,14 @@ class MaxT:
 
 
 def exchanges(n_groups: int, n_draws: int = 10_000, random_state: int = 0) -> np.ndarray:
-    """Return which groups are exchanged, `(exchanges, groups)` of +1 and -1.
+    """Return which groups are exchanged, `(exchanges, groups)` of +1 and -1, in bytes.
 
     All ``2 ** n_groups`` where they are at most `n_draws`, else as many drawn at random.
 
     Examples
     --------
     >>> exchanges(2).tolist()
-    [[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]]
+    [[1, 1], [-1, 1], [1, -1], [-1, -1]]
     """
     if n_groups <= 60 and 2**n_groups <= n_draws:
         bits = (np.arange(2**n_groups)[:, None] >> np.arange(n_groups)) & 1
@@ -59,7 +59,15 @@ def exchanges(n_groups: int, n_draws: int = 10_000, random_state: int = 0) -> np
         raw = np.random.default_rng(random_state).bytes(n_draws * ((n_groups + 7) // 8))
         bits = np.unpackbits(np.frombuffer(raw, np.uint8).reshape(n_draws, -1), axis=1)
         bits = bits[:, :n_groups]
-    return 1.0 - 2.0 * bits
+    return 1 - 2 * bits.astype(np.int8)
+
+
+def exchanged(signs: np.ndarray, differences: np.ndarray) -> np.ndarray:
+    """Return the sums over groups in each exchange, `(exchanges, columns)`, in little memory."""
+    rows = max(1, 4_000_000 // max(signs.shape[1], 1))
+    return np.concatenate(
+        [signs[at : at + rows] @ differences for at in range(0, len(signs), rows)]
+    )
 
 
 def statistics(sums: np.ndarray, differences: np.ndarray) -> np.ndarray:
@@ -116,7 +124,7 @@ def max_t(
     counts = np.zeros((2, len(observed)))
     block = max(1, 4_000_000 // max(1, differences.shape[1]))
     for start in range(0, len(signs), block):
-        drawn = statistics(signs[start : start + block] @ differences, differences)
+        drawn = statistics(exchanged(signs[start : start + block], differences), differences)
         counts += as_extreme(drawn.T, observed)
     p, single = p_values(counts, len(signs), exact=exact)
     corrected = step_down(single, observed)

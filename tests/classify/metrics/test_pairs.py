@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -224,3 +225,20 @@ def test_the_detectable_difference_is_found_in_8_of_10():
     needed = groups_needed(rng.normal(0, sd, (12, 1)) / 12, share, difference=promised / 2)
     assert needed is not None
     assert needed > 12
+
+
+def test_many_groups_are_simulated_in_little_memory_and_find_the_same(monkeypatch):
+    """Without speakers each clip is a group: a matrix of groups by groups would be gigabytes."""
+    rng = np.random.default_rng(0)
+    differences = rng.choice([-1.0, 0.0, 1.0], (6_000, 1), p=[0.1, 0.75, 0.15]) / 6_000
+    share = np.full(6_000, 1 / 6_000)
+    tracemalloc.start()
+    detectable(differences, share, n_sets=8, n_draws=100)
+    max_t(differences, n_draws=1_000)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 100e6
+    few, share = differences[:700] * 6_000 / 700, share[:700] * 6_000 / 700
+    [found] = detectable(few, share, n_sets=80, n_draws=200)
+    monkeypatch.setattr(detectable_, "MOST_GROUPS", 700)
+    assert found == pytest.approx(detectable(few, share, n_sets=80, n_draws=200)[0], abs=0.0051)
