@@ -242,6 +242,9 @@ def test_a_run_is_scored_as_its_files_say(finished, tmp_path):
             low, high = one["ccc"]["interval"]
             assert low < ccc < high
             assert one["clips"] == known.sum() == (48 if at == 0 else 47)
+            x, y = truth[known, at], values[known, at]
+            assert one["bias"] == pytest.approx((y - x).mean())
+            assert one["spread"] == pytest.approx(y.std() / x.std())
     dev = {name: one["dev"]["ccc"] for name, one in data["systems"].items()}
     assert dev[data["chosen"]] == max(dev.values())
     assert {(pair["a"], pair["b"]) for pair in data["pairs"]} == {

@@ -25,10 +25,11 @@ def overconfident(n=2000, sharpness=4.0, seed=0):
     return Predictions([f"c{i}" for i in range(n)], LABELS, sharp), truth
 
 
-def test_temperature_finds_the_true_one_and_keeps_every_winner():
-    predictions, truth = overconfident()
+@pytest.mark.parametrize("sharpness", [0.5, 2.0, 3.5])  # 4 is the most that is taken
+def test_temperature_finds_the_true_one_and_keeps_every_winner(sharpness):
+    predictions, truth = overconfident(sharpness=sharpness)
     fitted = Temperature().fit(predictions, [LABELS[code] for code in truth])
-    assert fitted.temperature_ == pytest.approx(4, rel=0.15)
+    assert fitted.temperature_ == pytest.approx(sharpness, rel=0.1)
     calm = fitted.apply(predictions)
     assert calm.codes.tolist() == predictions.codes.tolist()
     assert metrics.ece(truth, calm.proba) < 0.5 * metrics.ece(truth, predictions.proba)
@@ -62,6 +63,11 @@ def test_a_class_absent_from_dev_and_hard_predictions_stay_distributions(name):
     hard = Predictions.one_hot("abcd", LABELS, ["a", "b", "a", "b"])
     fitted = calibrator(name).fit(hard, ["a", "b", "b", "a"])
     assert np.isfinite(fitted.apply(hard).proba).all()
+    soft = np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
+    found = fitted.apply(Predictions("ab", LABELS, soft)).proba
+    assert found.sum(axis=1) == pytest.approx(1)
+    if name != "temperature":  # which knows no classes
+        assert found[:, 2] == pytest.approx(soft[:, 2])
 
 
 @pytest.mark.parametrize("name", sorted(CALIBRATORS))

@@ -13,6 +13,7 @@ from affekt.classify.ensembles.combining import combine_all
 from affekt.classify.ensembles.fitted_rules import (
     STRATEGIES,
     GreedyEnsemble,
+    StackingEnsemble,
     WeightedEnsemble,
     mixture_weights,
     strategy,
@@ -27,6 +28,7 @@ from affekt.classify.ensembles.subsets import RULES, search
 from affekt.classify.metrics import measures as metrics
 from hypothesis import given, settings, strategies as st
 from scipy import optimize
+from scipy.special import softmax
 
 EMOTIONS = ("anger", "disgust", "fear", "joy", "neutral", "sadness")
 
@@ -194,6 +196,18 @@ def test_stacking_learns_to_ignore_noise():
     )
     weights = strategy("stacking").fit(members, names).describe()["weights"]
     assert abs(weights["noise"]) < 0.1 < max(weights.values())
+
+
+def test_stacking_takes_back_what_members_give_to_a_class():
+    rng = np.random.default_rng(0)
+    logits, given = rng.normal(0, 1.5, (4000, 3)), np.array([1.0, -0.5, -0.5])
+    proba, said = softmax(logits, axis=1), softmax(logits + given, axis=1)
+    names = [EMOTIONS[code] for code in (proba.cumsum(axis=1) < rng.random((4000, 1))).sum(axis=1)]
+    member = Predictions([str(row) for row in range(4000)], EMOTIONS[:3], said)
+    rule = StackingEnsemble(penalty=1e-5).fit({"a": member, "b": member}, names)
+    learnt = rule.describe()
+    assert sum(learnt["weights"].values()) == pytest.approx(1, abs=0.05)
+    assert learnt["offsets"] == pytest.approx(-given, abs=0.1)
 
 
 def test_stacking_still_predicts_a_class_that_dev_does_not_have():

@@ -125,9 +125,10 @@ def test_what_the_run_did_not_write_is_refused(corpus, tmp_path):
     assert open_system(tmp_path / "run", system="mean").name == "mean"
 
 
-@pytest.mark.parametrize("where", ["members/lr", "ensembles/mean"])
-def test_the_predictions_of_a_run_are_not_written_over(corpus, where):
-    run_, table = corpus / "split", corpus / "clips.csv"
+@pytest.mark.parametrize("where", ["members/lr", "ensembles/mean", "repeat-2/members/lr"])
+def test_the_predictions_of_a_run_are_not_written_over(corpus, where, tmp_path):
+    run_, table = shutil.copytree(corpus / "split", tmp_path / "run"), corpus / "clips.csv"
+    shutil.copytree(run_ / "members", run_ / "repeat-2/members")
     own = run_ / where / "pred.csv"
     before = own.read_bytes()
     words = ["predict", str(run_), str(table), "--system", "lr", "-o", str(own)]

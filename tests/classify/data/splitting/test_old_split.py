@@ -88,6 +88,7 @@ def test_new_speakers_join_the_fold_of_their_language_and_a_new_language_is_refu
         ("id,split\n0-0,trian\n", "line 2: split is 'trian'.*Did you mean 'train'"),
         ("id,split\n,train\n", "line 2: no id"),
         ("nix\n", "expected id and split"),
+        ("id,split\n", "has no rows; expected one for each clip"),
     ],
 )
 def test_mistakes_in_a_split_file_are_named_with_its_line(tmp_path, rows, message):
