@@ -255,6 +255,9 @@ def test_a_run_is_scored_as_its_files_say(finished, tmp_path):
         assert part in report
     invoke("report", finished / "out", "-o", tmp_path / "t.tex")
     latex = (tmp_path / "t.tex").read_text(encoding="utf-8")
+    for name, system in data["systems"].items():
+        own = [score(one["ccc"]) for one in system["test"]["dimensions"].values()]
+        assert f"{name} & {' & '.join(own)} " in latex
     for language, row in data["by"]["language"]["values"].items():
         cells = []
         for at, one in enumerate(row["systems"][data["chosen"]]["dimensions"].values()):

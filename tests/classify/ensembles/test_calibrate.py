@@ -93,6 +93,13 @@ def test_new_speakers_are_not_worse_off(name, speakers, sharpness):
     assert np.mean(lost) < 0.01
 
 
+@pytest.mark.parametrize("wrong", [{"x.1": [0.5, 0.2]}, {"y.1": [-0.1, 1.0]}, {"y.1": [0.0, 1.1]}])
+def test_steps_that_no_fit_makes_are_refused(wrong):
+    steps = {f"{axis}.{k}": [0.0, 1.0] for axis in "xy" for k in range(3)} | wrong
+    with pytest.raises(InputError, match="out of order or outside 0 to 1"):
+        calibrator("isotonic").set_state(3, {name: np.array(one) for name, one in steps.items()})
+
+
 def test_an_unknown_calibration_names_the_nearest():
     with pytest.raises(InputError, match="Did you mean 'isotonic'"):
         calibrator("isotonik")
