@@ -9,13 +9,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from affekt.cache import Cache
-from affekt.cache.rows.index import Index
+from affekt.cache.identity.content_digests import hex_bytes
+from affekt.cache.rows.index import Index, Table
 
 from tests.support.cache_toy import expected, fill, make_clips
 
 
 def hex_keys(space, name):
     return [key.decode() for key in space.index.rows(name).key.tolist()]
+
+
+def test_keys_that_begin_alike_are_told_apart():
+    a, b, c = ("ab" * 8 + end * 48 for end in "123")
+    table = Table.of({"0.h5": hex_bytes([c, a]), "1.h5": hex_bytes([a])})
+    shard, row = table.find([a, b, c])
+    assert (shard.tolist(), row.tolist()) == ([0, -1, 0], [1, -1, 0])
 
 
 def test_the_index_memo_is_used_and_never_trusted(cache, space):

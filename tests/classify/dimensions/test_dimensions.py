@@ -250,6 +250,10 @@ def test_a_run_is_scored_as_its_files_say(finished, tmp_path):
     assert {(pair["a"], pair["b"]) for pair in data["pairs"]} == {
         (data["chosen"], name) for name in data["systems"] if name != data["chosen"]
     }
+    for pair in data["pairs"]:
+        ccc = [data["systems"][pair[side]]["test"]["ccc"]["value"] for side in "ab"]
+        assert [pair["ccc_a"], pair["ccc_b"]] == pytest.approx(ccc)
+        assert pair["ccc_difference"] == pytest.approx(ccc[0] - ccc[1])
     report = (finished / "out/report.md").read_text(encoding="utf-8")
     for part in ("## Systems", "## Each dimension", "## CCC by language", "test CCC over 2 seeds"):
         assert part in report

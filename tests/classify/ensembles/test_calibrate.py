@@ -93,6 +93,14 @@ def test_new_speakers_are_not_worse_off(name, speakers, sharpness):
     assert np.mean(lost) < 0.01
 
 
+def test_isotonic_is_mixed_with_what_was_before():
+    steps = {"x.0": [0.0, 1.0], "y.0": [0.0, 1.0], "x.1": [0.0, 1.0], "y.1": [1.0, 1.0]}
+    arrays = {name: np.array(one) for name, one in {**steps, "trust": [0.25]}.items()}
+    fitted = calibrator("isotonic").set_state(2, arrays)
+    [found] = fitted.apply(Predictions("a", LABELS[:2], [[0.5, 0.5]])).proba  # steps: 1/3, 2/3
+    assert found == pytest.approx([0.25 / 3 + 0.75 / 2, 0.5 / 3 + 0.75 / 2])
+
+
 @pytest.mark.parametrize("wrong", [{"x.1": [0.5, 0.2]}, {"y.1": [-0.1, 1.0]}, {"y.1": [0.0, 1.1]}])
 def test_steps_that_no_fit_makes_are_refused(wrong):
     steps = {f"{axis}.{k}": [0.0, 1.0] for axis in "xy" for k in range(3)} | wrong

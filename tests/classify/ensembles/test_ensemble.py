@@ -149,6 +149,12 @@ def test_weights_that_are_none_are_refused(weights):
         WeightedEnsemble(weights)
 
 
+@pytest.mark.parametrize("weights", [[0.5, np.nan], [1.0], np.array([0.5, 0.5], np.float32)])
+def test_learnt_weights_that_no_fit_makes_are_refused(weights):
+    with pytest.raises(InputError, match=r"expected finite float64 \(2,\)"):
+        strategy("greedy").set_state(["a", "b"], 3, {"weights": np.asarray(weights)})
+
+
 def test_weights_must_name_every_member():
     members, _, _ = draw(2)
     with pytest.raises(InputError, match="one weight for each"):
