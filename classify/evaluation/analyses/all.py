@@ -122,7 +122,8 @@ def _conformal(
         }
         # One promise over all where there is one language, so that it is not said twice.
         by = languages.tolist() if len(promises) > 1 else None
-        found = fitted[0].check(test.codes, proba, by, test.groups, sets=sets, promises=promises)
+        made = {"sets": sets, "promises": promises, "level": joined.options.level}
+        found = fitted[0].check(test.codes, proba, by, test.groups, **made)
         found["possible"] = all(one.possible for one in fitted)
         rows[str(coverage)] = found
     return rows

@@ -171,6 +171,7 @@ class ConformalSets:
         *,
         sets: np.ndarray | None = None,
         promises: Mapping[str, str] | None = None,
+        level: float = 0.95,
     ) -> dict[str, Any]:
         """Return coverage and mean size of the sets on test, over all and by group, for JSON.
 
@@ -180,6 +181,8 @@ class ConformalSets:
             As for `fit`, of the test clips; coverage has an interval over the speakers.
         sets, promises
             The sets, and what is promised by group, where they were made otherwise, as of folds.
+        level
+            Coverage of the intervals.
         """
         sets = self.sets(proba, groups) if sets is None else sets
         held = sets[np.arange(len(truth)), truth]
@@ -197,7 +200,7 @@ class ConformalSets:
             return {
                 "clips": int(at.sum()),
                 "coverage": float(held[at].mean()),
-                "interval": list(drawn.interval("", "accuracy")),
+                "interval": list(drawn.interval("", "accuracy", level)),
                 "mean_size": float(size[at].mean()),
                 "singletons": float((size[at] == 1).mean()),
             }

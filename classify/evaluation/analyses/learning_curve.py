@@ -40,6 +40,7 @@ def learning_curve(
     groups: str | None = "speaker",
     n_resamples: int = 2000,
     random_state: int = 0,
+    level: float = 0.95,
     whole: Predictions | None = None,
 ) -> list[dict[str, Any]]:
     """Train on growing parts of train, each holding the one before, and score on the same test.
@@ -59,6 +60,8 @@ def learning_curve(
         In how many orders; all of train is trained on once.
     groups, n_resamples, random_state
         What is taken as a whole and resampled, how often, and the seed.
+    level
+        Coverage of the intervals.
     whole : Predictions, optional
         What a model that learnt from all of train predicts for test, where that is known.
 
@@ -93,7 +96,9 @@ def learning_curve(
                 n_resamples=n_resamples,
                 random_state=random_state,
             )
-            found.append((drawn.estimates[""]["uar"], drawn.interval("", "uar"), len(part), taken))
+            found.append(
+                (drawn.estimates[""]["uar"], drawn.interval("", "uar", level), len(part), taken)
+            )
         values = [value for value, *_ in found]
         interval = np.mean([limits for _, limits, _, _ in found], axis=0).tolist()
         _, _, n_clips, n_groups = found[0]

@@ -42,6 +42,7 @@ def transfer(
     groups: str | None = "speaker",
     n_resamples: int = 2000,
     random_state: int = 0,
+    level: float = 0.95,
 ) -> dict[str, Any]:
     """Train on each value of a column and test on each.
 
@@ -60,6 +61,8 @@ def transfer(
         dev in every training.
     groups, n_resamples, random_state
         What is resampled for the intervals, how often, and the seed.
+    level
+        Coverage of the intervals.
 
     Returns
     -------
@@ -89,7 +92,7 @@ def transfer(
                     found[there].append(model.predict(unseen).reorder(task.labels))
         cells[here] = {
             there: _cell(
-                *(Predictions.concatenated(found[there]), parts[there], task, groups),
+                *(Predictions.concatenated(found[there]), parts[there], task, groups, level),
                 pooled=len(found[there]) > 1,
                 n_resamples=n_resamples,
                 random_state=random_state,
@@ -162,6 +165,7 @@ def _cell(
     clips: Manifest,
     task: Task,
     groups: str | None,
+    level: float,
     **draws: Any,
 ) -> dict[str, Any]:
     known = predictions.align(clips.ids)
@@ -177,5 +181,5 @@ def _cell(
         "clips": len(clips),
         "groups": drawn.groups,
         "absent": absent,
-        task.measure: drawn.score("", task.measure),
+        task.measure: drawn.score("", task.measure, level=level),
     }

@@ -18,6 +18,7 @@ from ...data.splitting.near_duplicates import check_near_duplicates
 from ...data.splitting.split import Split
 from ...evaluation.analyses.learning_curve import learning_curve
 from ...evaluation.analyses.transfer import transfer
+from ...evaluation.compare_options import CompareOptions
 from ..members.trainer import Trainer
 from ..recipes.lines import in_setting
 from .run_keys import member_key
@@ -95,7 +96,7 @@ def run_curve(
     ready: Prepared, division: Division, progress: Callable[[str], None]
 ) -> dict[str, Any]:
     """Return the learning curve of one member; empty where there is none, as with folds."""
-    recipe = ready.recipe
+    recipe, level = ready.recipe, _level(ready)
     wanted = recipe.compare.get("learning_curve", True)
     if wanted is False or len(division.folds) > 1:
         return {}
@@ -112,8 +113,10 @@ def run_curve(
     whole = division.members[name].test if member.seeds == 1 else None
     points = kept(
         "learning curve",
-        [member_key(make().entry, ready, [part]), recipe.group, _names(part, recipe.group)],
-        lambda: learning_curve(make, part, ready.task.labels, groups=recipe.group, whole=whole),
+        [member_key(make().entry, ready, [part]), recipe.group, level, _names(part, recipe.group)],
+        lambda: learning_curve(
+            make, part, ready.task.labels, groups=recipe.group, level=level, whole=whole
+        ),
     )
     return {"learning_curve": points, "learning_curve_of": name}
 
@@ -128,7 +131,7 @@ def run_transfer(
     InputError
         Too few speakers among the clips that the member has.
     """
-    recipe, by = ready.recipe, ready.recipe.transfer["by"]
+    recipe, by, level = ready.recipe, ready.recipe.transfer["by"], _level(ready)
     trained = [name for name, one in recipe.members.items() if one.head]
     name = recipe.transfer.get("member") or _best(ready, division.devs, QUICK) or trained[0]
     entry = recipe.members[name]
@@ -142,7 +145,7 @@ def run_transfer(
     with in_setting("transfer"):
         found = kept(
             "transfer",
-            [member_key(entry, ready, [whole]), by, values, _names(whole, recipe.group)],
+            [member_key(entry, ready, [whole]), by, level, values, _names(whole, recipe.group)],
             lambda: transfer(
                 lambda: Chosen(entry, ready),
                 clips,
@@ -150,9 +153,14 @@ def run_transfer(
                 by=by,
                 dev_size=0.2 if needs_dev else 0.0,
                 groups=recipe.group,
+                level=level,
             ),
         )
     return {"member": name, **found}
+
+
+def _level(ready: Prepared) -> float:
+    return ready.recipe.compare.get("level", CompareOptions.level)
 
 
 def speaker_gain(ready: Prepared, division: Division) -> dict[str, Any]:

@@ -374,3 +374,29 @@ def test_a_frame_shows_systems_with_and_without_probabilities():
     assert (frame["uar"] <= frame["uar high"]).all()
     assert frame["uar"].is_monotonic_decreasing
     assert "labels" in result._repr_html_()
+
+
+def spans(found, place=""):
+    """Yield what is called an interval, and where it is."""
+    if isinstance(found, dict):
+        for name, one in found.items():
+            yield from spans(one, f"{place}/{name}")
+    elif isinstance(found, list) and "interval" in place:
+        yield place, *found
+    elif isinstance(found, list):
+        for at, one in enumerate(found):
+            yield from spans(one, f"{place}/{at}")
+
+
+def test_every_interval_is_narrower_at_a_lower_level():
+    table, proba = corpus(18, 2)
+    dev = dict(zip(("dev_truth", "dev"), corpus(18, 2, "d"), strict=True))
+    narrow, wide = (
+        list(spans(compare(proba, table, Task.from_labels(LABELS), n_resamples=50, level=level,
+                           **dev).data))
+        for level in (0.5, 0.95)
+    )  # fmt: skip
+    assert len(wide) > 100
+    for (where, low, high), (_, least, most) in zip(narrow, wide, strict=True):
+        if "macro_interval" not in where:  # none of three languages
+            assert high - low < most - least, where

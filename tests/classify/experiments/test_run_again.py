@@ -328,6 +328,7 @@ def test_a_learning_curve_chooses_once_for_each_share_and_ends_with_the_member(
         ("C: 1}", "C: 2}", ["learning_curve", "transfer"]),
         ("group: speaker", "group: language", ["learning_curve", "transfer"]),
         ("by: language", "by: half", ["transfer"]),
+        ("{n_resamples: 200}", "{level: 0.9}", ["learning_curve", "transfer"]),
     ],
 )
 def test_only_what_changed_is_computed_again(with_kept, computed, old, new, again):

@@ -75,10 +75,12 @@ def test_what_is_asked_is_done(corpus):
 
 
 def test_a_cheap_member_gets_a_curve_unasked_and_another_wish_compares_again(corpus):
-    run(recipe(corpus, "plain", ""))
+    run(recipe(corpus, "plain", "compare: {level: 0.5}\n"))
     data = json.loads((corpus / "out-plain" / "comparison.json").read_text())
     assert data["learning_curve_of"] in ("words", "weak")
     assert [point["share"] for point in data["learning_curve"]] == [0.1, 0.25, 0.5, 1.0]
+    own = data["systems"][data["learning_curve_of"]]["test"]["uar"]["interval"]
+    assert data["learning_curve"][-1]["uar"]["interval"] == pytest.approx(own, abs=0.02)
     again = run(recipe(corpus, "plain", "compare: {learning_curve: false}\n"))
     assert again.did == ["compared members and ensembles"]
     assert "learning_curve" not in json.loads(

@@ -72,6 +72,8 @@ def test_the_matrix_shows_what_transfers():
     low, high = found["cells"]["deu"]["eng"]["uar"]["interval"]
     assert low <= value["deu", "eng"] <= high
     assert found["cells"]["deu"]["deu"]["clips"] == 96
+    narrow = transfer(Planted, corpus(), TASK, n_resamples=100, level=0.5)
+    assert low < narrow["cells"]["deu"]["eng"]["uar"]["interval"][0]
 
 
 def test_a_speaker_of_both_languages_is_predicted_by_models_that_have_not_heard_them():
@@ -117,6 +119,8 @@ def test_the_learning_curve_grows_by_whole_speakers():
     assert points[-1]["clips"] == len(split.train)
     assert all(p["clips"] % 12 == 0 for p in points)
     assert points[-1]["uar"]["value"] > 0.8
+    narrow = learning_curve(Planted, split, LABELS, shares=[1.0], n_resamples=50, level=0.5)
+    assert points[-1]["uar"]["interval"][0] < narrow[0]["uar"]["interval"][0]
 
 
 def test_what_all_of_train_gives_is_not_computed_twice():
