@@ -24,6 +24,8 @@ from affekt.notebook import shown
 
 from ...cache.errors import InputError, expected_one_of, nearest
 from ...cache.files.home_folder import at_home
+from ...cache.manifest.manifest import check_manifest
+from ...cache.manifest.tables.cells import text_of
 from .located_yaml import read_yaml
 from .predictions import Predictions
 from .task_file import check_label, is_numeric, plain_spec, spec_of
@@ -254,7 +256,7 @@ class Task:
         InputError
             If neither the task nor the corpus has the raw label.
         """
-        key = self._key(raw)
+        key = self._key(text_of(raw))
         here = self._corpus(dataset)
         for name in (key, whole(key), f"{key}.0"):
             for table in (here, self.map):
@@ -280,6 +282,7 @@ class Task:
         InputError
             If raw labels are unknown or blank: each with its count, first line and nearest name.
         """
+        check_manifest(clips)
         clips.column("label")
         known: dict[tuple[str, str], str | None] = {}
         unknown: dict[str, list[int]] = {}

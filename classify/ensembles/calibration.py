@@ -17,7 +17,7 @@ from scipy.special import softmax
 from ...cache.errors import InputError, one_of
 from ..data.predictions import Predictions
 from ..metrics import measures as metrics
-from .fixed_rules import FLOOR, State, check_state, distribution
+from .fixed_rules import FLOOR, State, check_state, distribution, truth_codes
 
 ENOUGH_CLIPS, ENOUGH_GROUPS = 200, 10
 AMOUNTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)  # candidate degrees of calibration
@@ -60,7 +60,7 @@ class Calibrator(ABC):
 
         Without `groups` each clip is taken as independent.
         """
-        codes, proba = metrics.codes(truth, predictions.labels), predictions.proba
+        codes, proba = truth_codes(truth, predictions), predictions.proba
         names = np.arange(len(codes)) if groups is None else groups
         groups = np.unique(names, return_inverse=True)[1]
         self._learn(proba, codes)

@@ -26,6 +26,7 @@ from .fixed_rules import (
     RankEnsemble,
     VoteEnsemble,
     joined,
+    truth_codes,
 )
 
 
@@ -64,15 +65,15 @@ class WeightedEnsemble(Ensemble):
 
     def fit(self, members: Mapping[str, Predictions], truth: Sequence[str]) -> WeightedEnsemble:
         """Learn the weights, unless they were given."""
+        first, stack = joined(members)
         if self.weights is not None:
             self._take(sorted(members), self.weights)
             return self
-        first, stack = joined(members)
         self.names_ = sorted(members)
-        self.weights_ = mixture_weights(stack, metrics.codes(truth, first.labels))
+        self.weights_ = mixture_weights(stack, truth_codes(truth, first))
         return self
 
-    def _take(self, names: list[str], weights: Mapping[str, float]) -> None:
+    def _take(self, names: Sequence[str], weights: Mapping[str, float]) -> None:
         for name in {*weights} ^ {*names}:
             raise InputError(
                 f"ensemble weights for {sorted(weights)}, members {names}; expected one "
@@ -81,16 +82,15 @@ class WeightedEnsemble(Ensemble):
         values = np.array([weights[name] for name in names], dtype=float)
         self.names_, self.weights_ = names, values / values.sum()
 
-    def scores(self, members: Mapping[str, Predictions]) -> np.ndarray:
-        """Return the weighted mean."""
+    def _check_fitted(self, names: Sequence[str]) -> None:
         if self.weights is not None:
-            self._take(sorted(members), self.weights)
-        return super().scores(members)
+            self._take(names, self.weights)
+        super()._check_fitted(names)
 
     def combine(self, members: Mapping[str, Predictions]) -> Predictions:
         """Return the ensemble's predictions."""
-        first = next(iter(members.values()))
-        return Predictions(first.ids, first.labels, self.scores(members), source="weighted")
+        scores, first = self.scores(members), next(iter(members.values()))
+        return Predictions(first.ids, first.labels, scores, source="weighted")
 
     def rule(self, stack: np.ndarray) -> np.ndarray:
         """Return the weighted mean over members."""
@@ -118,7 +118,7 @@ class GreedyEnsemble(WeightedEnsemble):
     def fit(self, members: Mapping[str, Predictions], truth: Sequence[str]) -> GreedyEnsemble:
         """Take members one after the other."""
         first, stack = joined(members)
-        codes = metrics.codes(truth, first.labels)
+        codes = truth_codes(truth, first)
         self.names_ = sorted(members)
         running = np.zeros(stack.shape[1:])
         taken: list[int] = []
@@ -169,7 +169,7 @@ class StackingEnsemble(Ensemble):
         from scipy import optimize  # a third of a second, which --check does not need
 
         first, stack = joined(members)
-        there, codes = np.unique(metrics.codes(truth, first.labels), return_inverse=True)
+        there, codes = np.unique(truth_codes(truth, first), return_inverse=True)
         logs = np.log(np.maximum(stack[:, :, there], FLOOR))
         n_members, n_clips, n_labels = logs.shape
         start = np.r_[np.full(n_members, 1 / n_members), np.zeros(n_labels)]

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ...cache.errors import InputError
 from ..data.predictions import Predictions
+from ..metrics.measures import codes
 
 FLOOR = 1e-12
 TIE = 1e-6
@@ -56,13 +57,16 @@ class Ensemble(ABC):
 
     def scores(self, members: Mapping[str, Predictions]) -> np.ndarray:
         """Return the raw scores of the rule, `(clips, labels)`; not always distributions."""
-        if self.learnt and list(self.names_) != sorted(members):
+        _, stack = joined(members)
+        self._check_fitted(sorted(members))
+        return self.rule(stack)
+
+    def _check_fitted(self, names: Sequence[str]) -> None:
+        if self.learnt and list(self.names_) != names:
             raise InputError(
                 f"ensemble {self.name!r} was fitted on {list(self.names_) or 'nothing'}, not on "
-                f"{sorted(members)}; fit it on dev with the same members first"
+                f"{names}; fit it on dev with the same members first"
             )
-        _, stack = joined(members)
-        return self.rule(stack)
 
     def combine(self, members: Mapping[str, Predictions]) -> Predictions:
         """Return the ensemble's predictions, in the rows and columns of the first member.
@@ -72,8 +76,9 @@ class Ensemble(ABC):
         InputError
             If the members do not have the same ids and labels.
         """
-        first, stack = joined(members)
-        found, kind = self.rule(stack), type(first)
+        found = self.scores(members)
+        first = next(iter(members.values()))
+        kind = type(first)
         made = distribution(found) if kind is Predictions else found
         return kind(first.ids, first.labels, made, source=f"ensemble {self.name}")
 
@@ -138,11 +143,37 @@ def joined(members: Mapping[str, Predictions]) -> tuple[Predictions, np.ndarray]
     stack
         Probabilities `(members, clips, labels)`, members sorted by name.
     """
+    check_members(members)
     if not members:
         raise InputError("an ensemble without members; expected at least one")
     first = next(iter(members.values()))
     aligned = [members[name].reorder(first.labels).align(first.ids) for name in sorted(members)]
     return first, np.stack([member.proba for member in aligned])
+
+
+def check_members(members: Any) -> None:
+    """Refuse what is not predictions by name."""
+    if not isinstance(members, Mapping):
+        raise InputError(
+            f"the members are of type {type(members).__name__}; expected a dictionary of names and "
+            "predictions"
+        )
+    for name, one in members.items():
+        if not isinstance(one, Predictions):
+            raise InputError(
+                f"member {name!r} is of type {type(one).__name__}, expected Predictions; "
+                "Predictions.from_frame makes them of a DataFrame, Predictions.read of a file"
+            )
+
+
+def truth_codes(truth: Sequence[str], predictions: Predictions) -> np.ndarray:
+    """Return the position of the true label of each clip of `predictions`, `(clips,)`."""
+    if len(truth) != len(predictions):
+        raise InputError(
+            f"{len(truth)} true labels for {len(predictions)} predictions on dev; expected one for "
+            "each, in their order"
+        )
+    return codes(truth, predictions.labels)
 
 
 def distribution(scores: np.ndarray) -> np.ndarray:

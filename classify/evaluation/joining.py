@@ -14,6 +14,7 @@ from ..data.predictions import Predictions
 from ..data.splitting.split import Split
 from ..data.task import Task
 from ..data.vocabulary import any_case
+from ..ensembles.fixed_rules import check_members
 from ..metrics.scored_clips import Part, Rated, clusters
 from .compare_options import CompareOptions
 from .dev_and_test import check_apart
@@ -61,7 +62,7 @@ class Joined(Generic[P]):
             raise InputError(
                 f"members on dev {sorted(dev)}, on test {sorted(members)}; expected the same"
             )
-        _check_members(members)
+        check_members(members)
         check_manifest(truth, "truth")
         test = kind(members, truth, task, "test")
         for column in (*options.by, options.groups, options.crossed):
@@ -126,20 +127,6 @@ def in_common(
         " if they are harder than the rest, all scores are too high"
     )
     return taken, clips.select(kept), text if left else ""
-
-
-def _check_members(members: Any) -> None:
-    if not isinstance(members, Mapping):
-        raise InputError(
-            f"the members are of type {type(members).__name__}; expected a dictionary of names and "
-            "predictions"
-        )
-    for name, one in members.items():
-        if not isinstance(one, Predictions):
-            raise InputError(
-                f"member {name!r} is of type {type(one).__name__}, expected Predictions; "
-                "Predictions.from_frame makes them of a DataFrame, Predictions.read of a file"
-            )
 
 
 def _answered(one: Any) -> Any:

@@ -74,6 +74,9 @@ class _Heads(Mapping[str, Any]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def __repr__(self) -> str:
+        return f"<heads for {self.what}: {', '.join(self)}>"
+
 
 #: heads that classify, and heads that predict numbers
 HEADS = _Heads("labels", _CLASSIFIERS, _OWN)

@@ -376,6 +376,8 @@ class Model(Predicts):
         return features_of(clips, features, gaps=gaps, whole=whole)
 
     def _named(self, ids: list[str], values: Any) -> Predictions:
+        if not ids:
+            raise InputError("no clips to predict; expected at least one")
         values, far = self.scaling.watched(values)
         with naming_own_head(self.head_, f"predicting {len(ids)} clips"):
             found = self.task.predicted(ids, by_blocks(self.head_, values), values)

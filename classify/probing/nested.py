@@ -10,6 +10,7 @@ import numpy as np
 
 from ...cache.errors import InputError
 from ...cache.manifest.manifest import check_manifest
+from ...cache.space import Space
 from ..data.splitting import leaks
 from ..data.task import Task
 from ..data.vocabulary import left_out_note
@@ -24,7 +25,6 @@ from .result import Probe
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
-    from ...cache.space import Space
 
 JOBS: Mapping[str, type[LayerJob]] = {"labels": LabelJob, "regression": RatingJob}
 
@@ -300,6 +300,9 @@ def _named(spaces: Any) -> dict[str, Space]:
         found = dict(spaces)
     else:
         several = list(spaces) if isinstance(spaces, Sequence) else [spaces]
+        for one in several:
+            if not isinstance(one, Space):
+                raise InputError(f"{one!r} is of type {type(one).__name__}, expected a space")
         found = {space.name: space for space in several}
         if len(found) < len(several):
             raise InputError("a space is given twice; expected each once")

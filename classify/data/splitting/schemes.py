@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from ....cache.errors import InputError, as_number, counted, listed, nearest, one_of
+from ....cache.errors import InputError, as_number, check_number, counted, listed, nearest, one_of
 from ....cache.manifest.manifest import check_manifest
 from . import leaks
 from .findings import Finding, Kind
@@ -126,6 +126,7 @@ def splits(
     ):
         if not isinstance(value, kind) or not fits(value):
             raise InputError(f"`{name}={value!r}`; expected {expected}{as_number(value)}")
+    check_number("random_state", random_state, 0, whole=True)
     if task is not None:
         clips, _ = task.select(clips)
     if scheme == "group-kfold" and n_splits > max(len(clips), 2):

@@ -9,6 +9,7 @@ import pytest
 from affekt.cache.errors import InputError
 from affekt.classify.data.predictions import Predictions
 from affekt.classify.ensembles import subsets
+from affekt.classify.ensembles.calibration import Temperature
 from affekt.classify.ensembles.combining import combine_all
 from affekt.classify.ensembles.fitted_rules import (
     STRATEGIES,
@@ -320,3 +321,35 @@ def test_all_pairs_of_strategies_are_distributions():
         one = strategy(name).fit(members, truth).combine(members)
         two = strategy(other).fit({"one": one, **members}, truth)
         assert len(two.combine({"one": one, **members})) == 30
+
+
+@pytest.mark.parametrize("rule", [MeanEnsemble, WeightedEnsemble, StackingEnsemble])
+def test_what_is_not_members_by_name_is_refused(rule):
+    members, _, names = draw(2)
+    several = list(members.values())
+    for wrong, words in ((several, "type list"), ({"m0": [1]}, "'m0' is of type")):
+        for ask in (rule().combine, rule().scores):
+            with pytest.raises(InputError, match=words):
+                ask(wrong)
+    if rule is not MeanEnsemble:
+        with pytest.raises(InputError, match="type list"):
+            rule().fit(several, names)
+
+
+@pytest.mark.parametrize("rule", [WeightedEnsemble, StackingEnsemble, GreedyEnsemble, Temperature])
+def test_what_learns_needs_a_true_label_for_each_clip(rule):
+    members, _, names = draw(2)
+    learnt_from = members["m0"] if rule is Temperature else members
+    with pytest.raises(InputError, match="2 true labels for"):
+        rule().fit(learnt_from, names[:2])
+
+
+def test_stacking_is_not_applied_to_other_members_or_before_it_is_fitted():
+    members, _, names = draw(2)
+    other = {"m0": members["m0"], "x": members["m1"]}
+    for rule, asked in (
+        (StackingEnsemble().fit(members, names), other),
+        (strategy("stacking"), members),
+    ):
+        with pytest.raises(InputError, match="fit it on dev with the same members"):
+            rule.combine(asked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from affekt.cache import Cache, InputError, Manifest
-from affekt.classify import LogisticHead, Model, Task, compare, splits
+from affekt.classify import HEADS, LogisticHead, Model, Task, compare, probe, splits
 from affekt.extract import Encoder, extract
 
 WORDS = {"anger": "bad awful", "neutral": "table chair", "happiness": "great lovely"}
@@ -35,6 +35,16 @@ def test_a_task_may_be_a_name(space, clips, model):
     named = Model(LogisticHead(), Task.named("valence"), space.features()).fit(clips)
     assert model.predict(clips) == named.predict(clips)
     assert Task.from_labels([0, 1]).labels == ("0", "1")
+    assert Task.from_labels([0, 1]).label_of(1) == "1"
+    assert repr(HEADS).startswith("<heads for labels: logistic, lda, mlp")
+
+
+def test_features_in_place_of_a_space_and_no_clips(space, clips, model):
+    for given in (space.features(), "ngram", [space, None]):
+        with pytest.raises(InputError, match="expected a space"):
+            probe(clips, given, "valence")
+    with pytest.raises(InputError, match="no clips to predict"):
+        model.predict(clips[:0])
 
 
 def test_clips_that_are_no_manifest(space, model):
@@ -47,6 +57,7 @@ def test_clips_that_are_no_manifest(space, model):
         lambda: splits(ROWS),
         lambda: model.fit(ROWS),
         lambda: model.fit(None),
+        lambda: model.task.select(ROWS),
         lambda: compare({}, ROWS, "valence"),
     ):
         with pytest.raises(InputError, match=r"Manifest\.read .*Manifest\.from_frame"):

@@ -106,6 +106,14 @@ def test_one_seed_gives_one_split_whatever_the_row_order_of_time():
     assert splits(clips, random_state=4)[0].hash != one.hash
 
 
+@pytest.mark.parametrize("scheme", ["speaker", "stratified", "group-kfold"])
+@pytest.mark.parametrize("seed", [None, -1, 1.0, True, "1", np.random.default_rng(0)])
+def test_a_seed_is_a_whole_number(scheme, seed):
+    """The text of a generator has its address: each call gave another split."""
+    with pytest.raises(InputError, match="`random_state` is"):
+        splits(corpus(), scheme, random_state=seed)
+
+
 def test_repeats_differ_and_are_named():
     found = splits(corpus(n_speakers=30), repeats=4)
     assert len({split.hash for split in found}) == 4
