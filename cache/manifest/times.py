@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from .tables import Table
+from .tables.cells import with_points
 
 NO_TIME = -np.inf  # of a value that is not a time ("nan", "inf"): extract quarantines the clip
 LONG = 500  # seconds; whole numbers that make the usual segment longer are hardly seconds
@@ -20,7 +21,8 @@ _NAME = re.compile(
     r"(?:(?:segment|seg|utterance|utt|clip|audio|t|time)_)?"
     r"(start|begin|onset|offset|end|stop|finish|duration|dur)"
     r"_?(?:time(?:stamp)?|at|position)?(?:_in)?"
-    r"(?:_?(secs?|seconds?|ms|msecs?|millis|milliseconds?|samples?|frames?)"
+    r"(?:_?(secs?|seconds?|ms|msecs?|millis|milliseconds?|samples?|frames?"
+    r"|mins?|minutes?|hours?|usecs?|us|microseconds?|ns|nanoseconds?)"
     r"|_(s|ss_msec|hh_mm_ss(?:_ms)?))?"  # the last two as ELAN writes them
 )
 _WORDS = re.compile(r"(?:.*_)?(?:start|begin|onset|offset|end|stop|finish)(?:_.*)?")
@@ -99,11 +101,14 @@ def times_of(table: Table, paths: Sequence[str] | None) -> Times:
     found = [column for name in table.columns if (column := _column(name))]
     times = Times()
     read: dict[str, np.ndarray] = {}
+    lengths: list[str] = []  # that were not read; they matter where nothing else gives the end
     counted: list[str] = []  # in samples or frames, and not to be turned into seconds
     for column in found:
         if column.own or paths is not None:
             why = _read(column, table, paths, read)
-            if why and column.role != "duration":
+            if why and column.role == "duration":
+                lengths.append(_unused(column, why))
+            elif why:
                 times.notes.append(_unused(column, why))
                 if column.unit != "s" and any(table.columns[column.name]):
                     counted.append(times.notes[-1])
@@ -135,6 +140,8 @@ def times_of(table: Table, paths: Sequence[str] | None) -> Times:
         begin = np.where(np.isnan(read[start.name]), 0.0, read[start.name])
         times.columns["end"] = _to_the_nanosecond(begin + length)
         times.taken["end"] = (start.name, duration.name)
+    elif start is not None:
+        times.notes += lengths
     if counted and not times.columns and paths is not None and len(set(paths)) < len(paths):
         raise InputError(
             f"{table.source}: {counted[0]}. Files appear in several rows, and each row would be the"
@@ -238,7 +245,8 @@ def _column(name: str) -> _Column | None:
         return None
     word, unit = found[1], (found[2] or found[3] or "s")
     role = _ROLES.get(word, word)
-    kind = next(k for k in ("ms", "milli", "sample", "frame", "hh", "s") if unit.startswith(k))
+    kinds = ("ms", "milli", "sample", "frame", "hh", "s")
+    kind = next((k for k in kinds if unit.startswith(k)), "other")
     kind = "ms" if kind == "milli" else kind
     return _Column(name, role, kind, folded in ("start", "end"))
 
@@ -251,7 +259,9 @@ def _read(
     column: _Column, table: Table, paths: Sequence[str] | None, read: dict[str, np.ndarray]
 ) -> str:
     """Read a column into `read`, or return why it holds no times."""
-    values = table.columns[column.name]
+    values = with_points(table.columns[column.name], table.decimal_commas)
+    if column.unit == "other":
+        return "give the times in seconds, or in milliseconds under a name that ends in _ms"
     if column.unit == "frame":
         return "frames of what rate? give seconds, or samples with a column sample_rate"
     times = np.full(len(values), np.nan)

@@ -130,7 +130,7 @@ def run(
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
     with with_lines(recipe.at):
         ready, outcome = prepare(recipe), Outcome(recipe.report)
-        for note in [f"{ready.clips.source}: {note}" for note in ready.clips.notes] + ready.notes:
+        for note in ready.notes:
             progress(note)
         for name, source in ready.sources.items():
             ready.stored[name] = look(source, ready.cache)

@@ -72,10 +72,11 @@ def text_of(value: Any) -> str:
         return str(value)
 
 
-def with_points(values: Sequence[str]) -> Sequence[str]:
+def with_points(values: Sequence[str], decimal: bool = False) -> Sequence[str]:
     """Return the cells of a column with a point for the decimal comma of their numbers.
 
-    Cells stay as they are where one of them has a point, or where each comma may part thousands.
+    Cells stay as they are where one of them has a point, or where each comma may part thousands
+    and is not known to be `decimal`.
 
     Examples
     --------
@@ -83,7 +84,9 @@ def with_points(values: Sequence[str]) -> Sequence[str]:
     (['3.25', '4', ''], ['1,250', '2,500'])
     """
     commas = [value for value in values if "," in value]
-    if not commas or any("." in value for value in values) or all(map(_THOUSANDS, commas)):
+    if not commas or any("." in value for value in values):
+        return values
+    if not decimal and all(map(_THOUSANDS, commas)):
         return values
     return [value.replace(",", ".") if _DECIMAL(value) else value for value in values]
 

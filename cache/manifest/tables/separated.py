@@ -12,7 +12,7 @@ import csv
 import re
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import TextIO
+from typing import Any, TextIO
 
 from ...errors import InputError, listed
 
@@ -171,7 +171,7 @@ class Separated:
         )
 
 
-def read_separated(opened: Callable[[], TextIO], source: str, gather: Callable) -> tuple:
+def read_separated(opened: Callable[[], TextIO], source: str, gather: Callable) -> Any:
     """Read a table of separated values.
 
     Parameters
@@ -179,23 +179,24 @@ def read_separated(opened: Callable[[], TextIO], source: str, gather: Callable) 
     opened : callable
         Returns a text stream at its start; called again where quoted line breaks are tried.
     gather : callable
-        Makes something of names and rows.
+        Makes something of names and rows, and of the attributes of a `Table`.
 
     Returns
     -------
-    tuple
-        What `gather` made, and the names of the columns without a name in the header.
+    object
+        What `gather` made.
     """
     table = Separated(opened(), source)
+    known = {"nameless": tuple(table.nameless), "decimal_commas": table.delimiter == ";"}
     try:
-        return gather(table.names, table.rows()), table.nameless
+        return gather(table.names, table.rows(), **known)
     except RaggedError as ragged:
         if not table.literal:
             raise
         again = Separated(opened(), source)  # perhaps some texts hold line breaks, and are quoted
         again.literal = False
         try:
-            return gather(again.names, again.rows()), again.nameless
+            return gather(again.names, again.rows(), **known)
         except InputError:
             raise ragged from None
 

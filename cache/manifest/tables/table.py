@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -44,6 +44,8 @@ class Table:
         Whether the cells had types: then a number with a point is a `FloatText`.
     notes
         What was not read, such as further sheets of a workbook.
+    decimal_commas
+        Whether semicolons part the cells, as where numbers have decimal commas.
     """
 
     source: str
@@ -53,6 +55,7 @@ class Table:
     nameless: tuple[str, ...] = ()
     typed: bool = False
     notes: tuple[str, ...] = ()
+    decimal_commas: bool = False
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -214,9 +217,7 @@ def _gather(
 
 
 def _separated(source: Source) -> Table:
-    gather = partial(_gather, source.name)
-    table, nameless = read_separated(source.text, source.name, gather)
-    return replace(table, nameless=tuple(nameless))
+    return read_separated(source.text, source.name, partial(_gather, source.name))
 
 
 def _json(rows: Callable, source: Source, **more: Any) -> Table:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...data.escape import latex
+from .markdown.difference_sections import comparisons
 from .markdown.dimension_report import by_dimension
 from .markdown.markdown_tables import MEASURES, score
 from .markdown.system_order import best_of, columns, groups_of, of_groups, ordered
@@ -101,8 +102,9 @@ def pairs_table(data: Data) -> str:
         )
     header = [f"{latex(first)} vs", what, rf"$\Delta${title}", "$p$", "$p$ corrected"]
     caption = (
-        f"{latex(first)} against the others; $p$ of exchanging systems within whole groups, and "
-        "corrected by step-down max-T."
+        f"{latex(first)} against the others; $p$ of exchanging systems within whole "
+        f"{latex(groups_of(data))}, but at least that of a t test with one more, contradicting "
+        f"group; corrected by step-down max-T for {comparisons(data['pairs'])}."
     )
     return _table(header, rows, caption, "tab:pairs")
 

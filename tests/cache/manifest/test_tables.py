@@ -189,7 +189,7 @@ def test_pipes(tmp_path):
         ("x.csv", "# mine\nid,path\n1,a.wav\n", "expected 1 as in the header in line 1: # mine"),
         ("x.csv", "id,path\n1,a\n".encode("utf-16-le"), "looks like UTF-16"),
         ("x.csv", b"fLaC" + bytes(90) + b"\xff\xf8" * 9, "not text, but begins with b'fLaC"),
-        ("x.csv", "id;path;start\n1;a.wav;0,5\n", r"write 0\.5"),
+        ("x.csv", 'id,path,start\n1,a.wav,"1,250"\n', r"write 1\.250"),
         ("x.csv", "version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         ("x.csv", b"PAR1\x00\x01\xff", r"content is that of a \.parquet file"),
         ("x.csv", "<!DOCTYPE html>\n<html>", "a web page"),
@@ -287,11 +287,27 @@ def test_a_time_that_is_not_used_is_named(tmp_path):
     # cut files that keep the times of the film they are from
     clips = read(tmp_path, "file,Start_Time,End_Time\na.wav,00:03:01.5,00:03:03.0\n")
     assert clips.clip(0).start is None and "End_Time" in clips.notes[1]  # noqa: PT018
+    for unit in ("min", "minutes", "us", "ns", "hours"):  # named start, it would be in seconds
+        clips = read(tmp_path, f"file,start_{unit},end ({unit})\na.wav,1.5,2.5\n")
+        assert all("in seconds, or in milliseconds" in note for note in clips.notes[:2])
+        assert clips.clip(0).start is None
+    for length in ("duration_frames", "duration_min"):
+        clips = read(tmp_path, f"file,start,{length}\na.wav,1.5,25\n")
+        assert f"column {length} looks like a time and was not used" in clips.notes[0]
     with pytest.raises(InputError, match="is offset where a segment ends"):
         read(tmp_path, "path,start,offset\na.wav,1,2\n")
     with pytest.raises(InputError, match=r"milliseconds or samples.*start_ms and end_ms"):
         read(tmp_path, "path,start,end\na.wav,0,2400\n")
     assert read(tmp_path, "path,start_s,end_s\na.wav,0,2400\n").clip(0).end == 2400
+
+
+def test_decimal_commas_in_times(tmp_path):
+    clips = read(tmp_path, "path;start;end\na.wav;1,250;3,500\na.wav;4,125;6\n")
+    assert (clips["start"].tolist(), clips["end"].tolist()) == ([1.25, 4.125], [3.5, 6])
+    clips = read(tmp_path, 'path,onset,duration\na.wav,"1,5","2,25"\n')
+    assert (clips.clip(0).start, clips.clip(0).end) == (1.5, 3.75)
+    with pytest.raises(InputError, match=r"'1,250'.*write 1\.250, with a point for the comma"):
+        read(tmp_path, 'path,start,end\na.wav,"1,250","3,500"\n')  # 1250, as English writes it?
 
 
 # --- ids, labels, speakers

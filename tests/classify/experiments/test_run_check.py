@@ -191,6 +191,16 @@ def test_recordings_of_which_none_is_there_stop_a_run_before_any_work(folder):
     assert not (folder / "my.cache").exists()
 
 
+def test_what_was_not_read_of_the_table_is_said(folder):
+    rows = [{**row, "patient": row["speaker"]} for row in read(folder / "clips.csv")]
+    for row in rows:
+        del row["speaker"]
+    write_clips(folder / "clips.csv", rows)
+    path = recipe(folder, ("scheme: speaker", "scheme: stratified"))
+    note = "column patient was kept as it is; is it the speaker? Name it speaker"
+    assert note in "".join(preview(path).notes)
+
+
 def test_a_few_missing_recordings_are_named(folder):
     rows = read(folder / "clips.csv")
     (folder / "wav").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ....data.escape import md
+from ....ensembles.calibration import LARGEST
 from ...scores.verdicts import p_text
 from ..sections import Data, Section, Table
 from .markdown_tables import number, score
@@ -114,7 +115,8 @@ def _calibration(found: Data) -> Section:
         for name, row in found.items()
     ]
     text = (
-        "A temperature above 1 means that a member was overconfident on dev. "
+        "A temperature above 1 means that a member was overconfident on dev; it is kept between "
+        f"1/{LARGEST:g} and {LARGEST:g}. "
         "What it changes on test (with folds: one from the dev clips outside of each test fold), "
         "where lower is better; members in the tables above are as they were trained."
     )

@@ -43,11 +43,11 @@ def number_differences(data: Data) -> list[Section]:
     if not pairs:
         return []
     column, count = md(groups_of(data)), pairs[0]["groups"]
-    how, made = _exchanges(pairs)
+    how = _exchanges(pairs)
     explained = (
         "Each line: difference in CCC (mean over dimensions) with its interval; p, how often "
         "chance alone gives such a difference if both systems are equally good; p corrected "
-        f"for the {made} made here; in how many {column} which system has "
+        f"for the {comparisons(pairs)} made here; in how many {column} which system has "
         f"the smaller absolute error. The test exchanges the two systems within whole {column} "
         f"({how} exchanges) and computes CCC again; the correction is the step-down max-T of "
         f"Westfall and Young. {UNSEEN} The interval is for one pair alone. "
@@ -58,10 +58,14 @@ def number_differences(data: Data) -> list[Section]:
     return _differences(data, explained, pairs)
 
 
-def _exchanges(pairs: Sequence[Data]) -> tuple[str, str]:
-    """Return which exchanges were tried, and how many comparisons were made."""
-    how = "all" if pairs[0]["permutation_exact"] else "10,000 random"
-    return how, f"{len(pairs)} comparisons" if len(pairs) > 1 else "one comparison"
+def _exchanges(pairs: Sequence[Data]) -> str:
+    """Return which exchanges were tried."""
+    return "all" if pairs[0]["permutation_exact"] else "10,000 random"
+
+
+def comparisons(pairs: Sequence[Data]) -> str:
+    """Return how many comparisons were made."""
+    return f"{len(pairs)} comparisons" if len(pairs) > 1 else "one comparison"
 
 
 def _differences(
@@ -93,10 +97,10 @@ def how_tested(data: Data) -> list[Section]:
     pairs, column = data["pairs"], md(groups_of(data))
     if not pairs or pairs[0]["groups"] < FEWEST_GROUPS:
         return []
-    how, made = _exchanges(pairs)
+    how = _exchanges(pairs)
     text = (
         "The test exchanges the two systems within whole "
-        f"{column} ({how} exchanges); the correction for the {made} made here is the step-down "
+        f"{column} ({how} exchanges); the correction for the {comparisons(pairs)} made here is the step-down "
         f"max-T of Westfall and Young. {UNSEEN} The interval is "
         f"for one pair alone and assumes that the {column} are roughly normally distributed, so "
         "it can exclude 0 where the test shows no difference. Two systems are called equal "
