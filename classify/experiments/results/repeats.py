@@ -98,10 +98,15 @@ def summarise(results: Mapping[str, Comparison], found: Sequence[Split]) -> dict
                 made[m]["interval"] = _mean_limits([one[m]["interval"] for one in tests])
         return made
 
-    rows = {name: spreads([name] * len(datas)) for name in systems}
+    def place(name: str) -> tuple[float, float, str]:
+        """Sort by dev UAR, without dev by that on test, as `system_order.ordered`."""
+        ours = [data["systems"][name] for data in datas]
+        dev = sum((one["dev"] or {}).get("uar") or 0.0 for one in ours)
+        return -dev, -sum(one["test"]["uar"]["value"] for one in ours), name
+
     chosen = [data["chosen"] for data in datas]
-    if all(chosen):
-        rows[free_name(CHOSEN, rows)] = spreads(chosen)
+    rows = {free_name(CHOSEN, systems): spreads(chosen)} if all(chosen) else {}
+    rows |= {name: spreads([name] * len(datas)) for name in sorted(systems, key=place)}
     return {
         "format": 1,
         "task": datas[0]["task"],
@@ -131,11 +136,12 @@ def _mean_limits(intervals: Sequence[Sequence[float | None]]) -> list[float] | N
 def repeats_table(data: Mapping[str, Any]) -> str:
     """Return the main table as plain text: means over repeats, with sd and interval of UAR."""
     rows = [HEAD]
-    for name in _ordered(data):
-        rows.append([name, *_cells(data["systems"][name])])
+    for name, row in data["systems"].items():
+        rows.append([name, *_cells(row)])
     lines = aligned(rows)
     foot = f"means over {len(data['repeats'])} repeats"
     foot += f", with {100 * data['level']:g} % intervals" if _known(data) else f": {TOO_FEW}"
+    foot += "\nin the order of dev UAR" if data["chosen"] else ""
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", foot])
 
 
@@ -152,10 +158,6 @@ def _known(data: Mapping[str, Any]) -> bool:
     return any(row["uar"]["interval"] for row in data["systems"].values())
 
 
-def _ordered(data: Mapping[str, Any]) -> list[str]:
-    return sorted(data["systems"], key=lambda name: (-data["systems"][name]["uar"]["mean"], name))
-
-
 def _cells(row: Mapping[str, Any]) -> list[str]:
     uar = row["uar"]
     shown = f"{uar['mean']:.3f}"
@@ -167,16 +169,17 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 def _sections(data: Mapping[str, Any]) -> list[Section]:
     repeats = data["repeats"]
-    rows = [[md(name), *_cells(data["systems"][name])] for name in _ordered(data)]
+    rows = [[md(name), *_cells(row)] for name, row in data["systems"].items()]
     single = [
-        [md(name), *(f"{v:.3f}" for v in data["systems"][name]["uar"]["values"])]
-        for name in _ordered(data)
+        [md(name), *(f"{v:.3f}" for v in row["uar"]["values"])]
+        for name, row in data["systems"].items()
     ]
     about = ABOUT_FOLDS if data.get("folds") else ABOUT_SPLITS
     interval = f", with the {100 * data['level']:g} % interval of the mean {about}"
     means = [
         "For each repeat the clips were split again, and every member and ensemble was trained "
-        f"and chosen again. Means over repeats{interval if _known(data) else f': {TOO_FEW}.'}",
+        f"and chosen again. Means over repeats{interval if _known(data) else f': {TOO_FEW}.'}"
+        + (" Order: what dev chose first, then by dev UAR." if data["chosen"] else ""),
         Table(HEAD, rows),
     ]
     each: list[Table | str] = [Table(["system", *repeats], single)]

@@ -32,6 +32,8 @@ compare: {n_resamples: 100, audit_audio: false, learning_curve: false}
 report: SCHEME
 """
 
+MEMBERS = ("speech", "words", "mean")
+
 
 def recipe_of(scheme: str) -> str:
     size = {"speaker": "test_size: 0.3,", "group-kfold": "n_splits: 3,"}.get(scheme, "")
@@ -67,7 +69,7 @@ def test_the_summary_is_that_of_the_repeats(finished):
     assert [one["test"]["clips"] for one in each] == [
         one["test_clips"] for one in summary["repeats"].values()
     ]
-    for name in ("speech", "words", "mean"):
+    for name in MEMBERS:
         values = [one["systems"][name]["test"]["uar"]["value"] for one in each]
         result = summary["systems"][name]["uar"]
         assert result["values"] == values
@@ -75,8 +77,14 @@ def test_the_summary_is_that_of_the_repeats(finished):
         assert result["sd"] == pytest.approx(np.std(values, ddof=1))
     chosen = [one["systems"][one["chosen"]]["test"]["uar"]["value"] for one in each]
     assert summary["systems"]["(what dev chose)"]["uar"]["values"] == chosen
+    first, *in_order = summary["systems"]
+    dev = [sum(one["systems"][name]["dev"]["uar"] for one in each) for name in in_order]
+    assert first == "(what dev chose)"
+    assert dev == sorted(dev, reverse=True)  # sorted by test, the first is the luckiest
     report = (finished / "report.md").read_text(encoding="utf-8")
     assert "# 2 repeats: valence" in report
+    at = [report.index(f"| {name} |") for name in summary["systems"]]
+    assert at == sorted(at)
     assert f"{np.mean(chosen):.3f}" in report
     assert "`repeat-2/report.md`" in report
 
@@ -124,7 +132,7 @@ def test_few_speakers_have_no_interval_over_repeats_of_folds(tmp_path):
     write_corpus(tmp_path, voices=3, clips_per_voice=9)
     (tmp_path / "r.yaml").write_text(recipe_of("group-kfold"), encoding="utf-8")
     outcome = run(tmp_path / "r.yaml")
-    assert outcome.table.endswith("means over 2 repeats: too few speakers for intervals")
+    assert "\nmeans over 2 repeats: too few speakers for intervals\n" in outcome.table
     found = load(tmp_path / "group-kfold/repeats.json")["systems"]["speech"]["uar"]
     assert found["interval"] is None
     report = (tmp_path / "group-kfold/report.md").read_text(encoding="utf-8")

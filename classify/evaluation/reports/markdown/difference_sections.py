@@ -100,8 +100,8 @@ def how_tested(data: Data) -> list[Section]:
     how = _exchanges(pairs)
     text = (
         "The test exchanges the two systems within whole "
-        f"{column} ({how} exchanges); the correction for the {comparisons(pairs)} made here is the step-down "
-        f"max-T of Westfall and Young. {UNSEEN} The interval is "
+        f"{column} ({how} exchanges); the correction for the {comparisons(pairs)} made here is the "
+        f"step-down max-T of Westfall and Young. {UNSEEN} The interval is "
         f"for one pair alone and assumes that the {column} are roughly normally distributed, so "
         "it can exclude 0 where the test shows no difference. Two systems are called equal "
         f"within {EQUAL:g} if the whole interval is, and if there are at least {LEAST_FOR_EQUAL} "

@@ -46,8 +46,8 @@ def _rows(data: Data) -> tuple[list[Dot], str, list[str]]:
             rows.append(Dot(name, test["value"], test["interval"], cells, chosen))
         return rows, title, [f"dev {title}"] if data["dev"] else []
     if "repeats" in data:
-        for name in sorted(systems, key=lambda one: (-systems[one]["uar"]["mean"], one)):
-            uar = systems[name]["uar"]
+        for name, row in systems.items():
+            uar = row["uar"]
             limits = uar["interval"]
             span = [max(limits[0], 0), min(limits[1], 1)] if limits else None
             shown = {"value": uar["mean"], "interval": span}
