@@ -183,8 +183,21 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     return f" Did you mean {folded[found[0]]!r}?" if found else ""
 
 
+def is_url(path: Path) -> bool:
+    """Whether what should be a path is a URL, of which `Path` kept one slash.
+
+    Examples
+    --------
+    >>> is_url(Path("https://example.org/a.csv")), is_url(Path("C:/a.csv"))
+    (True, False)
+    """
+    return bool(re.match("[a-z][a-z0-9+.-]+:/", str(path)))
+
+
 def nearest_beside(path: Path) -> str:
     """Return `nearest` among the names in the folder of a file that is not there."""
+    if is_url(path):
+        return " Expected a file on this machine, not a URL"
     try:
         names = [entry.name for entry in path.parent.iterdir()]
     except OSError:

@@ -7,6 +7,7 @@ import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
+from ...cache.errors import is_url
 from ...cache.manifest.paths import hint_absolute
 
 _PARENTS = 3  # of a root, that may be what the paths start from
@@ -34,6 +35,8 @@ def hint_missing(path: Path, written: str = "", root: Path | None = None, source
     ...     hint_missing(Path(folder) / "a.wav")
     '; there is a.FLAC'
     """
+    if is_url(path):
+        return "; expected a file on this machine, not a URL"
     try:
         near = _nearest(path)
         if near:

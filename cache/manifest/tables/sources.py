@@ -24,6 +24,12 @@ OTHER_ENDINGS = {".txt": ".csv", ".ndjson": ".jsonl", ".pq": ".parquet", ".tab":
 KALDI = ("wav.scp", "segments", "text", "utt2spk", "spk2utt", "utt2emo")
 RATIO = 100  # at most, of a table to the same packed; of texts it is below 20
 MAGIC = {b"PAR1": ".parquet", b"PK\x03\x04": ".xlsx", b"{": ".jsonl", b"[": ".json"}
+#: how to make a table of what other programs write
+_MADE = {
+    ".textgrid": "; in Praat, Down to Table makes one: add the column path",
+    ".eaf": "; ELAN exports one, as tab-delimited text with file names",
+    ".rttm": "; write one with the columns path, start, duration and speaker",
+}
 
 _PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|table|\?xml)\b", re.IGNORECASE)
 
@@ -204,7 +210,9 @@ def _described(
     _check_not_another_thing(path, head)
     if suffix not in known:
         if is_regular(path) and suffix:
-            raise InputError(f"{name}: expected a table: {', '.join(known)}, also as .gz")
+            raise InputError(
+                f"{name}: expected a table: {', '.join(known)}, also as .gz{_MADE.get(suffix, '')}"
+            )
         suffix = found or ".csv"
     if suffix == ".jsonl" and found == ".json":  # a list in one piece
         suffix = found
@@ -225,7 +233,7 @@ def _described(
         return Source(name, suffix, stream, "utf-32")
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return Source(name, suffix, stream, "utf-16")
-    _check_text(name, head)
+    _check_text(path, head)
     return Source(name, suffix, stream)
 
 
@@ -244,14 +252,15 @@ def _check_not_another_thing(path: Path, head: bytes) -> None:
         raise InputError(f"{path}: an old Excel file; save it as .xlsx or .csv")
 
 
-def _check_text(name: str, head: bytes) -> None:
+def _check_text(path: Path, head: bytes) -> None:
     if b"\0" in head:
         few, many = sorted(head[at::2].count(0) for at in (0, 1))
         if many * 3 > len(head) and few * 10 < many:
             what = "looks like UTF-16 without a byte order mark; save the table as UTF-8"
         else:
             what = f"is not text, but begins with {head[:8]!r}; expected a table in UTF-8"
-        raise InputError(f"{name}: {what}")
+            what += "" if is_regular(path) else ". Recordings are read from files, not from a pipe"
+        raise InputError(f"{path}: {what}")
 
 
 def _known(encoding: str) -> str:

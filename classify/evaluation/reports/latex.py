@@ -123,7 +123,7 @@ def tables(data: Data) -> str:
 def repeats_tables(data: Data) -> str:
     """Return the means over the repeats of a run, from the content of `repeats.json`."""
     rows = []
-    for name, row in sorted(data["systems"].items(), key=lambda one: -one[1]["uar"]["mean"]):
+    for name, row in data["systems"].items():
         uar = row["uar"]
         span = uar["interval"] and np.clip(uar["interval"], 0, 1).tolist()
         lead = _score({"value": uar["mean"], "interval": span}, with_interval=True)

@@ -163,6 +163,16 @@ def test_json_lines_may_leave_names_out(tmp_path):
     assert [i for i, dataset in enumerate(clips["dataset"]) if dataset] == [1100]
 
 
+def test_a_piped_recording(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    thread = threading.Thread(target=pipe.write_bytes, args=(b"RIFF\0\0",))
+    thread.start()
+    with pytest.raises(InputError, match="Recordings are read from files, not from a pipe"):
+        Manifest.read(pipe)
+    thread.join()
+
+
 def test_pipes(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -188,6 +198,8 @@ def test_pipes(tmp_path):
         ("x.csv", "id,path\n1,a.wav,\n", "ends in separators"),
         ("x.csv", "# mine\nid,path\n1,a.wav\n", "expected 1 as in the header in line 1: # mine"),
         ("x.csv", "id,path\n1,a\n".encode("utf-16-le"), "looks like UTF-16"),
+        ("x.TextGrid", 'File type = "ooTextFile"\n', "Down to Table makes one"),
+        ("x.rttm", "SPEAKER a 1 0.5 2.5 <NA> <NA> anna\n", "path, start, duration and speaker"),
         ("x.csv", b"fLaC" + bytes(90) + b"\xff\xf8" * 9, "not text, but begins with b'fLaC"),
         ("x.csv", 'id,path,start\n1,a.wav,"1,250"\n', r"write 1\.250"),
         ("x.csv", "version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),

@@ -306,6 +306,8 @@ def test_text_alone_and_with_a_file(corpus):
         (["nowhere", "x.wav"], "is not a model folder"),
         (["OUT"], "nothing to predict"),
         (["OUT", "none.wav"], "none.wav: no such file"),
+        (["OUT", "https://example.org/a.wav"], "no such file; expected a file on this machine"),
+        (["OUT", "https://example.org/a.csv"], "no such file. Expected a file on this machine"),
         (["OUT", "WAV", "--text", "x"], "--text belongs to one file"),
         (["OUT", "--text", "x", "--text", "y"], "--text was given 2 values: 'x', 'y'"),
         (["OUT", "WAV", "--system", "speach"], "Did you mean 'speech'"),
