@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from affekt.cache import Manifest
 from affekt.cache.errors import InputError
+from affekt.classify.data.predictions import Predictions
 from affekt.classify.data.votes import Votes, read_votes
-from affekt.classify.evaluation.scores.vote_scores import score_votes
+from affekt.classify.evaluation.scores.vote_scores import compare_votes, score_votes
 from affekt.classify.heads import HEADS, LogisticHead, MLPHead
-from scipy.stats import entropy
+from scipy.stats import entropy, t
 
 
 def voted(rows=300):
@@ -122,11 +123,29 @@ def test_scores_against_raters_by_hand():
     assert scores["agreement_split"] == pytest.approx(0.4)
     assert scores["agreement_clear"] == pytest.approx(0.375)
     assert scores["rater_entropy"] == pytest.approx(np.mean([entropy(row) for row in counts]))
-    assert scores["cross_entropy"] >= scores["rater_entropy"]
+    apart = [entropy(row, own) for row, own in zip(counts, proba, strict=True)]
+    assert scores["cross_entropy"] == pytest.approx(scores["rater_entropy"] + np.mean(apart))
     perfect = score_votes(votes.shares, votes)
     assert perfect["cross_entropy"] == pytest.approx(perfect["rater_entropy"])
     with pytest.raises(InputError, match="expected"):
         score_votes(proba[:2], votes)
+
+
+def test_intervals_against_raters_are_over_speakers():
+    rng = np.random.default_rng(0)
+    ids, speakers = [str(at) for at in range(30)], np.arange(30) % 5
+    votes = Votes(ids, ("x", "y", "z"), rng.integers(0, 4, (30, 3)) + np.eye(3)[speakers % 3])
+    proba = rng.dirichlet([1, 1, 1], 30)
+    given = {"a": Predictions(ids[::-1], ("z", "y", "x"), proba[::-1, ::-1])}
+    found = compare_votes(given, votes, speakers, 0.95)
+    each = ((proba - votes.shares) ** 2).sum(axis=1)
+    of_speakers = [each[speakers == one].mean() for one in range(5)]
+    error = max(np.std(of_speakers, ddof=1) / 5**0.5, each.std() / 30**0.5)
+    interval = found["systems"]["a"]["brier"]["interval"]
+    assert interval == pytest.approx(t.interval(0.95, 4, each.mean(), error), rel=0.1)
+    assert found["raters"]["votes"] == pytest.approx(votes.counts.sum() / 30)
+    four = compare_votes(given, votes, np.minimum(speakers, 3), 0.95)
+    assert four["systems"]["a"]["brier"]["interval"] == [None, None]
 
 
 @pytest.mark.parametrize("kind", ["logistic", "lda", "mlp"])

@@ -241,4 +241,10 @@ def test_a_comparison_allows_for_a_speaker_that_contradicts_and_says_so(speakers
     both = allow_for_unseen(exchanged, *shares_of_ccc(found, pairs))
     assert pair["p_ccc"] == pytest.approx(both.p[0])
     assert pair["p_ccc"] > exchanged.p[0]
+    good, poor = (
+        np.bincount(groups, np.abs(one[:, 0] - truth)) for one in (systems["good"], systems["poor"])
+    )
+    assert pair["groups_a_better"] == (good < poor).sum() == 12
+    assert pair["groups_b_better"] == 0
+    assert pair["different"]
     assert "p is never below that of a t test with one more, contradicting" in result.report()

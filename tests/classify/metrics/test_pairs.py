@@ -141,6 +141,24 @@ def test_systems_right_on_the_same_clips_are_equal_only_if_these_are_many(clips,
     assert ("are equal within 0.02" in row["sentence"]) is equal
 
 
+@pytest.mark.parametrize("level", [0.6, 0.95])
+def test_a_pair_counts_what_only_one_has_right(level):
+    rng = np.random.default_rng(0)
+    truth, speakers = np.tile([0, 0, 1, 1], 24), np.repeat(range(8), 12)
+    a, b = (np.where(rng.random(96) < rate, truth, 1 - truth) for rate in (0.8, 0.65))
+    drawn = resample(truth, {"a": a, "b": b}, speakers, 2, n_resamples=100)
+    [row] = pairs(truth, {"a": a, "b": b}, speakers, drawn, 2, 0, level)
+    right = np.array([a == truth, b == truth])
+    of_speaker = [right[:, speakers == one].sum(axis=1) for one in range(8)]
+    assert (row["right_a"], row["right_b"]) == tuple(right.sum(axis=1))
+    assert row["only_a"] == (right[0] & ~right[1]).sum() > row["only_b"] > 0
+    assert row["only_a"] - row["only_b"] == row["right_a"] - row["right_b"]
+    assert row["groups_a_better"] == sum(x > y for x, y in of_speaker) > 0
+    assert row["groups_b_better"] == sum(x < y for x, y in of_speaker) > 0
+    assert row["different"] == (row["p_uar_corrected"] < 1 - level)
+    assert 0.05 < row["p_uar_corrected"] < 0.4  # different at the lower level alone
+
+
 def test_what_is_detectable_takes_the_better_system_from_each_pair():
     """All pairs of three: the difference of each is found as if its first system were better."""
     rng = np.random.default_rng(4)
