@@ -60,7 +60,10 @@ def test_folders_whose_names_carry_the_label(tmp_path, corpus):
 def test_savee_and_others_with_one_name_in_two_folders(tmp_path):
     for speaker in ("DC", "JE"):
         sound(tmp_path / speaker / "a01.wav")
-    assert read_named(tmp_path, "savee").ids == ["DC/a01.wav", "JE/a01.wav"]
+    sound(tmp_path / "other.wav")
+    clips = read_named(tmp_path, "savee")
+    assert clips.ids == ["DC/a01.wav", "JE/a01.wav"]
+    assert clips.notes == ("left out 1 files: other.wav",)
     with pytest.raises(InputError, match="Did you mean 'savee'"):
         read_named(tmp_path, "save")
 
@@ -286,6 +289,9 @@ def test_tables_of_audformat_are_joined_with_what_their_schemes_say(tmp_path):
         "language": ["deu", "deu"],
     }
     assert {name: clips[name].tolist() for name in wanted} == wanted
+    (tmp_path / "db.more.csv").write_text("file,speaker\na.wav,\n")
+    call(tmp_path, *tables, "--table", "more", "-o", tmp_path / "again.csv")
+    assert Manifest.read(tmp_path / "again.csv")["speaker"].tolist() == ["1", "2"]
     (tmp_path / "db.more.csv").write_text("file,speaker\na.wav,2\n")
     with pytest.raises(InputError, match=r"speaker '2', and '1' in another table"):
         call(tmp_path, *tables, "--table", "more")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affekt.cache import InputError, Manifest
-from affekt.cache.manifest.speakers import spellings
+from affekt.cache.manifest.speakers import merged, spellings
 from affekt.cache.manifest.tables.cells import text_of
 from affekt.cache.manifest.times import seconds
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -364,6 +364,7 @@ def test_speakers_that_differ_in_spelling_are_named_and_merged(tmp_path):
     assert "'s1' and 'S01'" in clips.notes[0]
     assert list(clips.merge_speakers()["speaker"]) == ["s1", "s1", "s1", "s2", "s10", "s2"]
     assert spellings(["s1", "s10", "s100", "a1b", "a10b", ""]) == []
+    assert merged(["s1", "s1", "S1", "s1", "S1"], "aaabc") == ["s1", "s1", "s1", "s1", "S1"]
 
 
 # --- paths of one's own
