@@ -5,14 +5,18 @@
 
 Stages: the GPU tests; peaks; XLSR-53 size from files on disk to committed HDF5, beside the one-file
 loop and padded batches; Wav2Vec2-BERT; the patch head beside an eager loop; BERT-base; the probe
-sweep. The results of all stages are put together in OUT/gpu-CARD.json and printed as a table.
+sweep. The results of all stages are put together in OUT/gpu-CARD.json and printed as a table; what
+the stages say is in OUT/gpu.log.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -23,9 +27,11 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = {
-    "peaks": 40, "tests": 100, "speech": 150, "conformer": 100, "heads": 100, "text": 60,
-    "probe": 50,
+    "peaks": 60, "tests": 140, "speech": 180, "conformer": 120, "heads": 120, "text": 80,
+    "probe": 60,
 }  # fmt: skip
+KEPT = "gpu-stage.json"  # results of the stage that runs
+ALL = 550  # seconds; a stage seldom takes all of its own
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
@@ -42,38 +48,47 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     if absent := missing():
         parser.error(f"{', '.join(absent)} cannot be imported; wheels.sh downloads what is needed")
     found: dict[str, Any] = {"seconds": {}}
+    begun = time.monotonic()
+    (given.out / "gpu.log").unlink(missing_ok=True)
     for stage in given.stages:
         started = time.monotonic()
-        command = [sys.executable, __file__, "--out", str(given.out), "--one", stage]
-        ended = "done"
-        if given.tiny:
-            _one(stage, given.out, tiny=True)
-        else:
-            ended = _ended(command, given.out / f"{stage}.log", STAGES[stage])
-        took = round(time.monotonic() - started, 1)
-        kept = given.out / f"{stage}.json"
-        found[stage] = json.loads(kept.read_text()) if kept.exists() else {}
-        found[stage]["ended"] = ended
-        found["seconds"][stage] = took
-        say(f"== {stage}: {ended}, {took} s")
+        limit = max(0, min(STAGES[stage], begun + ALL - started))
+        (given.out / KEPT).unlink(missing_ok=True)
+        ended = _run(stage, given.out, limit, tiny=given.tiny)
+        found[stage] = {**_results(given.out), "ended": ended}
+        found["seconds"][stage] = round(time.monotonic() - started, 1)
+        say(f"== {stage}: {ended}, {found['seconds'][stage]} s")
         machine = found.get("peaks", {}).get("machine", {})
         card = str(machine.get("gpu") or "cpu").replace(" ", "-").lower()
         (given.out / f"gpu-{card}.json").write_text(json.dumps(found, indent=1) + "\n")
+    (given.out / KEPT).unlink(missing_ok=True)
     say(table(found))
     return found
 
 
-def _ended(command: list[str], log: Path, limit: int) -> str:
-    """Run a stage with its messages in a file, and say how it ended."""
-    with log.open("w") as file:
+def _run(stage: str, out: Path, limit: float, *, tiny: bool) -> str:
+    """Run a stage with its messages in the log, and say how it ended."""
+    if tiny:
+        _one(stage, out, tiny=True)
+        return "done"
+    command = [sys.executable, __file__, "--out", str(out), "--one", stage]
+    with (out / "gpu.log").open("a") as log:
+        child = subprocess.Popen(command, stdout=log, stderr=log, process_group=0)
         try:
-            code = subprocess.run(command, timeout=limit, stderr=file, stdout=file).returncode
+            code = child.wait(limit)
         except subprocess.TimeoutExpired:
-            return f"stopped after {limit} s"
+            code = None
+        finally:
+            # what it started ends too: it must not slow down the next stage
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
     if code == 0:
         return "done"
-    lines = log.read_text(errors="replace").splitlines()
-    return f"exit status {code}: {lines[-1][:300] if lines else ''}"
+    lines = (out / "gpu.log").read_text(errors="replace").splitlines()[-30:]
+    say("\n".join(lines))
+    how = f"stopped after {limit:.0f} s" if code is None else f"exit status {code}"
+    return f"{how}: {lines[-1][:300] if lines else ''}"
 
 
 def missing() -> list[str]:
@@ -89,16 +104,19 @@ def _one(stage: str, out: Path, *, tiny: bool) -> dict[str, Any]:
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     import stages
 
-    kept = out / f"{stage}.json"
-    kept.unlink(missing_ok=True)
-
     def keep(**results: Any) -> None:
         """Add to the results of the stage, on disk at once."""
-        before = json.loads(kept.read_text()) if kept.exists() else {}
-        kept.write_text(json.dumps(before | results, indent=1) + "\n")
+        (out / "gpu-new.json").write_text(json.dumps(_results(out) | results))
+        (out / "gpu-new.json").replace(out / KEPT)  # it may be stopped at any time
         say(f"{stage}: {json.dumps(results)}")
 
     getattr(stages, stage)(keep, tiny)
+    return _results(out)
+
+
+def _results(out: Path) -> dict[str, Any]:
+    """Read what the stage has kept so far."""
+    kept = out / KEPT
     return json.loads(kept.read_text()) if kept.exists() else {}
 
 

@@ -43,20 +43,21 @@ def peaks(keep: Keep, tiny: bool) -> None:
 def tests(keep: Keep, tiny: bool) -> None:
     """The tests that need a GPU; without one they are only collected."""
     # the package is the one of PYTHONPATH, not the folder affekt/ of the repository
-    command = [sys.executable, "-P", "-m", "pytest", "-q", "-o", "pythonpath="]
+    command = [sys.executable, "-P", "-m", "pytest", "-v", "-o", "pythonpath="]
     command += ["-p", "no:cacheprovider", "-p", "no:benchmark"]
     command += ["-m", "gpu", "tests/extract/encoders/test_encoders_gpu.py"]
     command += ["tests/extract/encoders/packed/test_encoders_packed.py"]
     command += [f"tests/classify/probing/test_probing_{name}.py" for name in ("device", "solver")]
     command += [f"tests/classify/heads/training/test_{name}.py" for name in ("graphed", "training")]
     command += ["tests/classify/heads/training/stacked"]
-    command += ["--collect-only"] if tiny else ["--tb=short"]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    lines = ran.stdout.strip().splitlines()
-    keep(summary=lines[-1] if lines else ran.stderr[-300:], status=ran.returncode)
+    command += ["--collect-only"] if tiny else ["--tb=short", "--durations=10"]
+    lines = []
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as ran:
+        for line in ran.stdout or ():
+            sys.stderr.write(line)  # which were done, should time run out
+            lines.append(line.strip("= \n"))
+    keep(summary=next(filter(None, reversed(lines)), ""), status=ran.returncode)
     keep(failed=[line[:300] for line in lines if line.startswith(("FAILED", "ERROR"))][:40])
-    if not tiny:
-        sys.stderr.write(ran.stdout[-6000:])
 
 
 def speech(keep: Keep, tiny: bool) -> None:
@@ -156,6 +157,7 @@ def text(keep: Keep, tiny: bool) -> None:
 
 
 CPU_PRECISION = "float32", ("highest", 1)
+SMALL = {"d_model": 16, "n_attention_heads": 2, "feedforward": 16, "hidden": 8, "n_blocks": 1}
 
 
 def heads(keep: Keep, tiny: bool) -> None:
@@ -163,11 +165,12 @@ def heads(keep: Keep, tiny: bool) -> None:
     from affekt.classify.heads import PatchTransformerHead
     from affekt.classify.heads.networks.patch import CARD
 
-    rows, width = (200, 64) if tiny else (83_545, 1024)
+    card = CARD | SMALL if tiny else CARD
+    rows, width = (130, 64) if tiny else (83_545, 1024)
     rng = np.random.default_rng(0)
     X = rng.standard_normal((rows, width), dtype="f4")
     y = rng.integers(0, 3, rows)
-    network = PatchTransformerHead(**CARD)._network(width, 3).to(DEVICE)
+    network = PatchTransformerHead(**card)._network(width, 3).to(DEVICE)
     steps = 5 if tiny else 300
     took = _eager(network, torch.from_numpy(X), torch.from_numpy(y), steps)
     full = -(-rows // 32)
@@ -179,7 +182,7 @@ def heads(keep: Keep, tiny: bool) -> None:
             times: list[float] = []
             started = time.monotonic()
             head = PatchTransformerHead(
-                **CARD, precision=name, max_epochs=2, n_members=members, random_state=0,
+                **card, precision=name, max_epochs=2, n_members=members, random_state=0,
                 device=DEVICE,
                 callback=lambda row, times=times: times.append(row["seconds"]),
             ).fit(X[:some], y[:some])  # fmt: skip
@@ -191,18 +194,18 @@ def heads(keep: Keep, tiny: bool) -> None:
                 "fit, s": round(time.monotonic() - started, 1),
             }})  # fmt: skip
         if DEVICE == "cuda":
-            keep(**{f"{precision} products, one step": _kernels(name, X[:3200], y[:3200])})
+            step = _kernels({**card, "precision": name}, X[:3200], y[:3200])
+            keep(**{f"{precision} products, one step": step})
     few = 64 if tiny else 6400
-    keep(**{"seeds at once": _seeds(X[:few], y[:few], 2 if tiny else 8)})
+    keep(**{"seeds at once": _seeds(card, X[:few], y[:few], 2 if tiny else 8)})
 
 
-def _seeds(X: np.ndarray, y: np.ndarray, count: int) -> dict[str, Any]:
+def _seeds(card: dict[str, Any], X: np.ndarray, y: np.ndarray, count: int) -> dict[str, Any]:
     """Fit patch heads of several seeds at once, and one after another; how far their losses are."""
     from affekt.classify.heads import PatchTransformerHead
-    from affekt.classify.heads.networks.patch import CARD
     from affekt.classify.heads.training.stacked.at_once import fit_at_once
 
-    options = {**CARD, "max_epochs": 1, "precision": "highest", "device": DEVICE}
+    options = {**card, "max_epochs": 1, "precision": "highest", "device": DEVICE}
     heads, alone = (
         [PatchTransformerHead(**options, random_state=seed) for seed in range(count)]
         for _ in range(2)
@@ -217,14 +220,12 @@ def _seeds(X: np.ndarray, y: np.ndarray, count: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _kernels(precision: str, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+def _kernels(options: dict[str, Any], X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     """Which kernels a step of the patch head takes, on a GPU; 100 steps of an epoch."""
     from affekt.classify.heads import PatchTransformerHead
-    from affekt.classify.heads.networks.patch import CARD
     from torch.profiler import ProfilerActivity, profile
 
-    options = {"max_epochs": 1, "precision": precision, "random_state": 0, "device": DEVICE}
-    head = PatchTransformerHead(**CARD, **options)
+    head = PatchTransformerHead(**options, max_epochs=1, random_state=0, device=DEVICE)
     with profile(activities=[ProfilerActivity.CUDA]) as profiled:
         head.fit(X, y)
     events = [e for e in profiled.key_averages() if e.self_device_time_total > 0]

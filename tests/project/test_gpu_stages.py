@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
+import select
 import subprocess
 import sys
 import tomllib
@@ -51,11 +53,40 @@ def test_every_stage_leaves_its_results_where_affekt_is_not_installed(tmp_path):
 def test_the_wheels_and_the_machine_have_every_dependency():
     # what comes with an image for deep learning; the rest has to be carried there
     there = {"numpy", "h5py", "torch", "transformers", "scikit-learn", "safetensors", "joblib"}
-    there |= {"scipy", "click", "tqdm", "PyYAML"}
+    there |= {"scipy", "click", "tqdm", "PyYAML", "matplotlib"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = {re.split(r"[^\w-]", one)[0] for one in project["dependencies"]}
     carried = set((ROOT / "benchmarks" / "gpu" / "wheels.sh").read_text().split())
     assert needed <= there | carried
+
+
+def test_a_stage_that_takes_too_long_keeps_its_results_and_ends_with_what_it_started(
+    tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks" / "gpu")
+    run = importlib.import_module("run")
+    stage, out, alive = (tmp_path / name for name in ("stage.py", "out", "alive"))
+    stage.write_text(
+        "import json, pathlib, subprocess, sys, time\n"
+        "kept = json.dumps({'machine': {'gpu': 'NVIDIA X1'}})\n"
+        f"pathlib.Path(sys.argv[2], {run.KEPT!r}).write_text(kept)\n"
+        f"with open({str(alive)!r}, 'w') as pipe:\n"
+        "    subprocess.Popen(['sh', '-c', 'echo started; sleep 60'], stdout=pipe)\n"
+        "print('computes', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    os.mkfifo(alive)
+    reader = os.open(alive, os.O_RDONLY | os.O_NONBLOCK)
+    monkeypatch.setattr(run, "__file__", str(stage))
+    monkeypatch.setattr(run, "STAGES", {"peaks": 1.5})
+    run.main(["--out", str(out), "--stages", "peaks"])
+    assert {path.name for path in out.iterdir()} == {"gpu.log", "gpu-nvidia-x1.json"}
+    found = json.loads((out / "gpu-nvidia-x1.json").read_text())["peaks"]
+    assert re.fullmatch(r"stopped after \d s: computes", found["ended"])
+    assert os.read(reader, 99) == b"started\n"
+    assert select.select([reader], [], [], 5)[0]
+    assert os.read(reader, 99) == b""  # nothing holds the other end
+    os.close(reader)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a real GPU")
