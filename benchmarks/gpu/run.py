@@ -73,7 +73,9 @@ def _run(stage: str, out: Path, limit: float, *, tiny: bool) -> str:
         return "done"
     command = [sys.executable, __file__, "--out", str(out), "--one", stage]
     with (out / "gpu.log").open("a") as log:
-        child = subprocess.Popen(command, stdout=log, stderr=log, process_group=0)
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0
+        )
         try:
             code = child.wait(limit)
         except subprocess.TimeoutExpired:
@@ -103,6 +105,9 @@ def _one(stage: str, out: Path, *, tiny: bool) -> dict[str, Any]:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "speed"))
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     import stages
+
+    if not tiny and stages.DEVICE == "cpu":
+        raise SystemExit("torch sees no CUDA device; --tiny runs on a CPU")
 
     def keep(**results: Any) -> None:
         """Add to the results of the stage, on disk at once."""

@@ -56,7 +56,7 @@ class ClassifierBackend(TransformerBackend):
 
     def _try(self) -> None:
         example = self.front.prepare(self.front.probe())
-        with exact_arithmetic():
+        with exact_arithmetic(self.device):
             inputs, keep = self._inputs([example])
             made = self._layers(inputs, keep)
         if tuple(made.shape) != (1, 1, self.dim):

@@ -56,7 +56,7 @@ class TowerBackend(TransformerBackend):
             except Unusable as reason:
                 answers.append(reason)
                 continue
-            with self._running, exact_arithmetic():
+            with self._running, exact_arithmetic(self.device):
                 pooled, frames = self._pass(example)
             answer = self._answer(example, pooled.cpu().numpy())
             answers.append(
@@ -78,7 +78,7 @@ class TowerBackend(TransformerBackend):
         return stack_layers(self.name, pooled), int(kept[0].sum())
 
     def _probe(self) -> torch.Tensor:
-        with self._running, exact_arithmetic():
+        with self._running, exact_arithmetic(self.device):
             return self._pass(self.front.prepare(self.front.probe()))[0]
 
     def _states(self, inputs: dict[str, torch.Tensor]) -> tuple[list[torch.Tensor], Any]:
@@ -158,7 +158,7 @@ class TowerBackend(TransformerBackend):
         """Check layers, width and numbers on a probe and on the shortest clip."""
         for samples in (self.front.probe(), self.front.probe()[: self.front.min_samples]):
             example = self.front.prepare(samples)
-            with exact_arithmetic():
+            with exact_arithmetic(self.device):
                 plain, _ = self._pass(example)
             check_probe(self.name, plain, (self.n_layers, self.dim))
         self.tapped = True

@@ -204,7 +204,7 @@ class TransformerBackend(Backend):
 
     def _probe(self) -> torch.Tensor:
         """Return the rows of a short input."""
-        with exact_arithmetic():
+        with exact_arithmetic(self.device):
             return self._run([self._prepare(self.front.probe())])
 
     def embed(self, inputs: Sequence[Any]) -> list[Pooled | Unusable]:
@@ -217,7 +217,7 @@ class TransformerBackend(Backend):
                 ready.append((position, self._prepare(item)))
             except Unusable as reason:
                 answers[position] = reason
-        with self._running, exact_arithmetic():
+        with self._running, exact_arithmetic(self.device):
             made = self._run_all(ready)
             wait = until_now(self.device)
         wait()
@@ -328,7 +328,7 @@ class TransformerBackend(Backend):
     def _try(self) -> None:
         """Check layers and dims on a probe, and that pooling as made is the same as after."""
         example = self.front.prepare(self.front.probe())
-        with exact_arithmetic():
+        with exact_arithmetic(self.device):
             inputs, keep = self._inputs([example])
             pooled = self._plain(inputs, keep)
             plain = stack_layers(self.name, pooled, dim=1)

@@ -12,6 +12,7 @@ import sys
 import tomllib
 import venv
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -87,6 +88,13 @@ def test_a_stage_that_takes_too_long_keeps_its_results_and_ends_with_what_it_sta
     assert select.select([reader], [], [], 5)[0]
     assert os.read(reader, 99) == b""  # nothing holds the other end
     os.close(reader)
+
+
+def test_full_sizes_need_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks" / "gpu")
+    monkeypatch.setitem(sys.modules, "stages", SimpleNamespace(DEVICE="cpu"))
+    with pytest.raises(SystemExit, match="no CUDA device"):
+        importlib.import_module("run").main(["--out", str(tmp_path), "--one", "speech"])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a real GPU")

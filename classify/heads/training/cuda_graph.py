@@ -48,7 +48,7 @@ class GraphedStep:
         torch.cuda.current_stream(device).wait_stream(aside)
         optimiser.zero_grad(set_to_none=True)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
+        with torch.cuda.graph(self.graph, stream=aside):
             self.loss = step(self.rows)
         with torch.no_grad():
             for parameter, before in zip(network.parameters(), weights, strict=True):

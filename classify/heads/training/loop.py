@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from ....cache.errors import AffektError
-from ....extract.encoders.hardware.device import find_device
+from ....extract.encoders.hardware.device import find_device, on_current
 from .adamw import AdamW, TorchAdamW
 from .cuda_graph import GraphedStep
 
@@ -85,13 +85,13 @@ def private_random(seed: int, device: torch.device) -> Iterator[None]:
     Dropout and initialisation draw from generators that the whole process shares. Threads that
     train at the same time therefore take turns: one seed gives one result there too.
     """
-    cuda = [device.index or 0] if device.type == "cuda" else []
-    with _RANDOM, torch.random.fork_rng(devices=cuda):
-        torch.default_generator.manual_seed(seed)
-        if cuda:
-            with torch.cuda.device(cuda[0]):
+    with _RANDOM, on_current(device):
+        cuda = [torch.cuda.current_device()] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            torch.default_generator.manual_seed(seed)
+            if cuda:
                 torch.cuda.manual_seed(seed)
-        yield
+            yield
 
 
 @contextlib.contextmanager

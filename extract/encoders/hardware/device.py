@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 import click
 
 from ....cache.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def find_device(device: str | None = "auto") -> str:
@@ -40,6 +45,20 @@ def find_device(device: str | None = "auto") -> str:
             f"device {device!r} cannot be used here ({reason}); expected auto, cpu, cuda or cuda:N"
         ) from None
     return "cpu" if found.type == "cpu" else str(found)
+
+
+def on_current(device: str | torch.device) -> AbstractContextManager[object]:
+    """Make a GPU the current one: Triton starts kernels there, wherever their tensors are.
+
+    Examples
+    --------
+    >>> with on_current("cpu"):
+    ...     pass
+    """
+    import torch
+
+    found = torch.device(device)
+    return torch.cuda.device(found) if found.type == "cuda" else nullcontext()
 
 
 def until_now(device: str) -> Callable[[], object]:

@@ -8,10 +8,17 @@ from typing import Any
 
 import torch
 
+from .device import on_current
+
 
 @contextmanager
-def exact_arithmetic() -> Iterator[None]:
+def exact_arithmetic(device: str = "cpu") -> Iterator[None]:
     """Compute in the type that was asked for, without gradients; restore the settings after.
+
+    Parameters
+    ----------
+    device : str
+        If it is a GPU, the one that kernels start on.
 
     Examples
     --------
@@ -25,7 +32,7 @@ def exact_arithmetic() -> Iterator[None]:
     """
     restore = _all_bits()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), on_current(device):
             yield
     finally:
         restore()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.encoder_models import SPEECH, TEXT, TEXTS, backend, distance, tone
-from tests.support.gpu import ON_GPU
+from tests.support.gpu import ON_GPU, TWO_GPUS
 
 pytestmark = [
     *ON_GPU,
@@ -33,3 +33,13 @@ def test_bfloat16_on_a_gpu_is_close(name):
     made = backend(name, device="cuda", dtype="bfloat16").embed(items)
     for ours, theirs in zip(made, expected, strict=True):
         assert distance(ours.values, theirs.values) <= 5e-2
+
+
+@TWO_GPUS
+@pytest.mark.parametrize("name", ["xlsr", "wav2vec2-bert"])
+def test_an_encoder_on_the_second_gpu(name):
+    """Its kernels start there, whichever GPU is the current one."""
+    expected = backend(name, device="cuda").embed(CLIPS[:2])
+    made = backend(name, device="cuda:1").embed(CLIPS[:2])
+    for ours, theirs in zip(made, expected, strict=True):
+        assert distance(ours.values, theirs.values) <= 1e-6

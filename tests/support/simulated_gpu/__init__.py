@@ -1,10 +1,11 @@
 """A simulated CUDA device: tensors on "cuda" compute on the CPU, under the rules of a GPU.
 
-Start pytest with ``-p tests.support.simulated_gpu``. What a GPU refuses is refused: operations on
-tensors of two devices, CPU tensors in a Triton kernel, and waiting for the device while a CUDA
-graph is captured. A capture changes nothing; a replay computes again in the same memory. Where
-Triton is installed, its kernels run with ``TRITON_INTERPRET=1``. Not simulated: speed, memory, the
-order of streams, the rounding of a GPU's kernels.
+Start pytest with ``-p tests.support.simulated_gpu``. There are two GPUs. What a GPU refuses is
+refused: operations on tensors of two devices, a Triton kernel on tensors of another device than the
+current GPU, and waiting for the device while a CUDA graph is captured. A capture changes nothing; a
+replay computes again in the same memory. Where Triton is installed, its kernels run with
+``TRITON_INTERPRET=1``. Not simulated: speed, memory, the order of streams, the rounding of a GPU's
+kernels.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
-from .graph import Graph, Stream, capture, capturing, waits
+from .graph import COUNT, Graph, Stream, capture, capturing, current, on_device, waits
 from .tensor import Dispatch, Function, OnGpu, attend_nested, held
 
 
@@ -43,24 +44,26 @@ def inference_mode(mode: Any = True) -> Any:
 
 def pytest_configure() -> None:
     """Give this process a simulated GPU for good."""
-    stream, random = Stream(), torch.default_generator
+    random = torch.default_generator
     vars(torch.cuda).update(
         _simulated=True, is_available=lambda: True, is_initialized=lambda: True,
         _lazy_init=lambda: None,
-        device_count=lambda: 1, current_device=lambda: 0,
+        device_count=lambda: COUNT, current_device=lambda: current.index,
         get_device_name=lambda *_: "simulated", get_device_capability=lambda *_: (9, 0),
         mem_get_info=lambda *_: (2**34, 2**34), memory_reserved=lambda *_: 0,
         memory_allocated=lambda *_: 0, empty_cache=lambda: None,
-        synchronize=lambda *_: waits("synchronize"), current_stream=lambda *_: stream,
+        synchronize=lambda *_: waits("synchronize"), current_stream=Stream,
         is_current_stream_capturing=lambda: bool(capturing),
         manual_seed=random.manual_seed, get_rng_state=lambda *_: random.get_state(),
         set_rng_state=lambda state, *_: random.set_state(state),
         get_device_properties=lambda *_: SimpleNamespace(total_memory=2**34, major=9, minor=0),
         Stream=Stream, Event=Stream, CUDAGraph=Graph, graph=capture,
-        stream=contextlib.nullcontext, device=contextlib.nullcontext,
+        stream=lambda one: on_device(one.index), device=on_device,
     )  # fmt: skip
     torch.random.fork_rng = fork_rng  # type: ignore[assignment]
     torch.inference_mode = inference_mode  # type: ignore[assignment,misc]
+    # compiled functions would make their tensors on the CPU
+    torch.jit.script = lambda function, *_, **__: function  # type: ignore[assignment]
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     _group_in_python()
     _enter()
@@ -97,6 +100,7 @@ def _interpret() -> None:
     def run(self: Any, *args: Any, **kwargs: Any) -> None:
         given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
         assert all(isinstance(x, OnGpu) for x in given), "a kernel cannot read a CPU tensor"
+        assert {x.index for x in given} == {current.index}, "a kernel starts on the current GPU"
         args, kwargs = tree_map(held, (args, kwargs))
 
         def step() -> None:

@@ -1,8 +1,9 @@
-"""CUDA graphs of the simulated GPU, and what waits for the device."""
+"""CUDA graphs of the simulated GPUs, what waits for a device, and which one is the current."""
 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -65,11 +66,12 @@ capturing: list[Graph] = []
 
 
 @contextlib.contextmanager
-def capture(graph: Graph) -> Iterator[None]:
-    """Take the place of `torch.cuda.graph`."""
+def capture(graph: Graph, stream: Stream | None = None) -> Iterator[None]:
+    """Take the place of `torch.cuda.graph`; its own stream is of the first GPU in use."""
     capturing.append(graph)
     try:
-        yield
+        with on_device(0 if stream is None else stream.index):
+            yield
     finally:
         capturing.pop()
         for storage, old in graph.before.values():
@@ -82,10 +84,45 @@ def waits(what: str) -> None:
         raise RuntimeError(f"CUDA error: not permitted when stream is capturing: {what}")
 
 
+COUNT = 2  # GPUs
+
+
+class Current(threading.local):
+    """The current GPU of a thread."""
+
+    index = 0
+
+
+current = Current()
+
+
+class on_device:
+    """Take the place of `torch.cuda.device`."""
+
+    def __init__(self, device: Any) -> None:
+        self.index = index_of(device)
+
+    def __enter__(self) -> None:
+        self.before, current.index = current.index, self.index
+
+    def __exit__(self, *_: Any) -> None:
+        current.index = self.before
+
+
+def index_of(device: Any) -> int:
+    """Return which GPU is meant."""
+    device = torch.device(device) if isinstance(device, str) else device
+    index = device if device is None or isinstance(device, int) else device.index
+    if index is not None and index >= COUNT:
+        raise RuntimeError("CUDA error: invalid device ordinal")
+    return current.index if index is None else index
+
+
 class Stream:
     """A stream or an event; everything is in order."""
 
-    def __init__(self, *_: Any, **__: Any) -> None: ...
+    def __init__(self, device: Any = None, **_: Any) -> None:
+        self.index = index_of(device)
 
     def wait_stream(self, other: Stream) -> None: ...
 

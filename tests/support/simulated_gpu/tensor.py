@@ -11,10 +11,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
 
-from .graph import capturing, waits
+from .graph import capturing, index_of, waits
 
 aten: Any = torch.ops.aten
-CUDA, CPU = torch.device("cuda:0"), torch.device("cpu")
+CPU = torch.device("cpu")
 COPIES = {aten.copy_.default, aten._to_copy.default}
 INDEXED = {
     aten.index.Tensor, aten.index_put_.default, aten.index_put.default,
@@ -35,18 +35,19 @@ class OnGpu(torch.Tensor):
     """A tensor that says it is on a GPU. Its numbers are in `held`, on the CPU."""
 
     held: torch.Tensor
+    index: int
 
     @staticmethod
-    def __new__(cls, held: torch.Tensor) -> OnGpu:
+    def __new__(cls, held: torch.Tensor, index: int) -> OnGpu:
         assert not isinstance(held, OnGpu)
         made = torch.Tensor._make_wrapper_subclass(
             cls, held.size(), strides=held.stride(), storage_offset=held.storage_offset(),
             dtype=held.dtype, layout=held.layout, device=held.device,
         )  # fmt: skip
-        made.held = held
+        made.held, made.index = held, index
         return made
 
-    def __init__(self, held: torch.Tensor) -> None: ...
+    def __init__(self, held: torch.Tensor, index: int) -> None: ...
 
     def __repr__(self, **_: Any) -> str:
         return f"{self.held!r} on a simulated GPU"
@@ -57,7 +58,7 @@ class OnGpu(torch.Tensor):
             return torch.nn.Parameter(made, self.requires_grad)
         return made.requires_grad_(self.requires_grad)
 
-    device = property(lambda self: CUDA)  # type: ignore[assignment]
+    device = property(lambda self: torch.device("cuda", self.index))  # type: ignore[assignment]
     is_cuda = property(lambda self: True)  # type: ignore[assignment]
     is_cpu = property(lambda self: False)  # type: ignore[assignment]
 
@@ -76,23 +77,23 @@ def held(x: Any) -> Any:
     return x.held if isinstance(x, OnGpu) else x
 
 
-def on_gpu(x: Any) -> Any:
-    """Put what an operation returned on the GPU."""
-    return OnGpu(x) if isinstance(x, torch.Tensor) else x
+def on_gpu(x: Any, index: int) -> Any:
+    """Put what an operation returned on a GPU."""
+    return OnGpu(x, index) if isinstance(x, torch.Tensor) else x
 
 
 class Upload(torch.autograd.Function):
     """A copy from the CPU."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, dtype: torch.dtype) -> Any:
+    def forward(ctx: Any, x: torch.Tensor, dtype: torch.dtype, index: int) -> Any:
         ctx.dtype = x.dtype
         waits("a copy from the CPU")
-        return OnGpu(x.detach().to(dtype, copy=True))
+        return OnGpu(x.detach().to(dtype, copy=True), index)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        return grad.held.to(ctx.dtype), None
+        return grad.held.to(ctx.dtype), None, None
 
 
 class Download(torch.autograd.Function):
@@ -100,13 +101,13 @@ class Download(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: OnGpu, dtype: torch.dtype) -> Any:
-        ctx.dtype = x.dtype
+        ctx.dtype, ctx.index = x.dtype, x.index
         waits("a copy to the CPU")
         return x.held.detach().to(dtype, copy=True)
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        return OnGpu(grad.to(ctx.dtype)), None
+        return OnGpu(grad.to(ctx.dtype), ctx.index), None
 
 
 def move(x: torch.Tensor, device: Any, dtype: Any, *, copy: bool = False) -> torch.Tensor:
@@ -114,11 +115,13 @@ def move(x: torch.Tensor, device: Any, dtype: Any, *, copy: bool = False) -> tor
     device, dtype = device or x.device, dtype or x.dtype
     if device.type == "meta":
         return held(x).to("meta", dtype)
-    if device.type == "cuda" and device.index:
-        raise RuntimeError("CUDA error: invalid device ordinal")
-    if device.type == x.device.type:
+    if device.type == "cuda":
+        device = torch.device("cuda", index_of(device))
+    if device == x.device:
         return x.type(dtype) if dtype != x.dtype else x.clone() if copy else x
-    return (Upload if device.type == "cuda" else Download).apply(x, dtype)
+    if device.type == "cpu":
+        return Download.apply(x, dtype)
+    return Upload.apply(Download.apply(x, dtype) if x.is_cuda else x, dtype, device.index)
 
 
 def call(func: Any, args: Any, kwargs: Any) -> Any:
@@ -131,9 +134,9 @@ def call(func: Any, args: Any, kwargs: Any) -> Any:
     if name in ("pad_sequence", "one_hot", "quantile"):
         kinds = {type(x) for x in tree_leaves(args) if isinstance(x, torch.Tensor)}
         assert len(kinds) == 1, f"{name}: tensors of two devices"
-        return tree_map(
-            on_gpu if kinds == {OnGpu} else lambda x: x, func(*tree_map(held, args), **kwargs)
-        )
+        made = func(*tree_map(held, args), **kwargs)
+        first = tree_leaves(args)[0]
+        return on_gpu(made, first.index) if isinstance(first, OnGpu) else made
     if isinstance(first, torch.Tensor) and name == "to":
         like = [x for x in (*args[1:], kwargs.get("other")) if isinstance(x, torch.Tensor)]
         options = {k: v for k, v in kwargs.items() if k != "copy"}
@@ -151,7 +154,7 @@ def call(func: Any, args: Any, kwargs: Any) -> Any:
         if name == "cpu":
             return move(first, CPU, None)
         if name in ("numpy", "__array__"):
-            raise TypeError("can't convert cuda:0 device type tensor to numpy; use Tensor.cpu()")
+            raise TypeError("can't convert cuda device type tensor to numpy; use Tensor.cpu()")
         if name == "tolist":
             waits("tolist")
             return first.held.tolist()
@@ -189,7 +192,8 @@ def dispatch(func: Any, args: Any, kwargs: Any) -> Any:
         return made
     if func is aten.copy_.default:
         return args[0]
-    out = tree_map(on_gpu, made)
+    index = gpu[0].index if gpu else index_of(torch.device(target))
+    out = tree_map(lambda x: on_gpu(x, index), made)
     if not gpu or func is aten._to_copy.default:
         return out
     return return_and_correct_aliasing(func, args, kwargs, out)
@@ -205,6 +209,8 @@ def check(func: Any, args: Any, gpu: list, others: list) -> None:
         others = [x for x in others if any(x is one for one in (args[0], *args[2:3]))]
         if any(x.dtype == torch.bool for x in gpu[1:]):
             waits(str(func))
+    if len({x.index for x in gpu}) > 1:
+        raise RuntimeError(f"{func}: expected all tensors to be on the same device")
     scalars = torch.Tag.pointwise in func.tags or func in WITH_SCALARS
     if wrong := [tuple(x.shape) for x in others if x.dim() > 0 or not scalars]:
         raise RuntimeError(
@@ -240,7 +246,8 @@ def attend(func: Any, args: Any, kwargs: Any) -> Any:
     parts = [x.held.float() for x in (q, k, v)]
     made = attend_each(parts, starts.held, given.get("scale")).to(q.dtype)
     rest = len(func._schema.returns) - 1
-    return (OnGpu(made), *[OnGpu(torch.zeros(1)) for _ in range(rest)]) if rest else OnGpu(made)
+    out = OnGpu(made, q.index)
+    return (out, *[OnGpu(torch.zeros(1), q.index) for _ in range(rest)]) if rest else out
 
 
 def attend_each(parts: Any, starts: torch.Tensor, scale: float | None) -> torch.Tensor:
@@ -256,7 +263,7 @@ def attend_each(parts: Any, starts: torch.Tensor, scale: float | None) -> torch.
 def attend_nested(parts: Any, pack: Any, scale: float) -> Any:
     """Take the place of nested tensors, which cannot hold these."""
     assert all(isinstance(x, OnGpu) for x in (*parts, pack.starts))
-    return OnGpu(attend_each([x.held for x in parts], pack.starts.held, scale))
+    return OnGpu(attend_each([x.held for x in parts], pack.starts.held, scale), parts[0].index)
 
 
 class Dispatch(TorchDispatchMode):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .....extract.encoders.hardware.device import on_current
 from ..loop import Settings, Trained, product_precision, run_epochs, schedule
 from ..losses import CrossEntropy
 from .flat_weights import FlatAdamW, FlatWeights
@@ -94,8 +94,7 @@ class StackedTraining:
             done += self.steps
             return rate, self.epoch(np.stack([np.concatenate([*one()]) for one in epochs]))
 
-        here = torch.cuda.device(self.x.device) if self.x.is_cuda else nullcontext()
-        with here:
+        with on_current(self.x.device):
             return run_epochs(self.networks, one_epoch, self.settings, scores=scores, **shown)
 
     def epoch(self, order: np.ndarray) -> list[float]:
@@ -164,7 +163,7 @@ class StackedTraining:
             graph = torch.cuda.CUDAGraph()
             torch.cuda.synchronize(self.x.device)
         torch.cuda.current_stream(self.x.device).wait_stream(aside)
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=aside):
             self.step(count)
         for one, old in zip(changed, before, strict=True):
             one.copy_(old)
