@@ -46,6 +46,7 @@ RAW = {
     "tensors.py",  # checkpoints that others made: UMUTeam's and Vocametrix's take raw clips
     "umuteam.py",
     "loop.py",  # on a device, which has one check
+    "stacked_training.py",  # makes that device the current one
     "choice.py",  # of the device of a probe
     "layers.py",  # of a probe on a device: in float32 with every bit
     "as_model.py",  # of published checkpoints: puts heads behind encoders
