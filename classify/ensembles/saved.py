@@ -43,10 +43,10 @@ class Replay:
     Examples
     --------
     >>> from affekt.classify.ensembles.fitted_rules import WeightedEnsemble
-    >>> rule = WeightedEnsemble({"a": 3, "b": 1}).fit(dict.fromkeys("ab"), [])
-    >>> replay = Replay(rule, ("a", "b"), ("x", "y"))
     >>> members = {"a": Predictions(["1"], ["x", "y"], [[1, 0]]),
     ...            "b": Predictions(["1"], ["x", "y"], [[0, 1]])}
+    >>> rule = WeightedEnsemble({"a": 3, "b": 1}).fit(members, ["x"])
+    >>> replay = Replay(rule, ("a", "b"), ("x", "y"))
     >>> replay.combine(members).proba.tolist()
     [[0.75, 0.25]]
     """

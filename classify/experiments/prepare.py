@@ -46,7 +46,6 @@ def prepare(recipe: Recipe) -> Prepared:
         recipe = replace(recipe, ensembles=("mean",))  # the others are of labels
     recipe = with_models(recipe, task)
     ready = Prepared(recipe, task, clips, labelled, left_out, Cache(recipe.cache), {})
-    ready.notes.extend(f"{clips.source}: {note}" for note in clips.notes)
     used = dict.fromkeys(name for member in recipe.members.values() for name in member.on)
     entries = [recipe.encoders[name] for name in recipe.encoders if name in used]
     known = {entry.name: _known(entry, ready) for entry in entries}

@@ -111,9 +111,10 @@ class Prepared:
 
     @property
     def notes(self) -> list[str]:
-        """Notes for the user on clips that are left out, and on how encoders were found."""
+        """Notes for the user on the table, clips that are left out, and how encoders were found."""
+        of_table = [f"{self.clips.source}: {note}" for note in self.clips.notes]
         found = [source.note for source in self.sources.values() if source.note]
-        return left_out_note(self.left_out) + found
+        return [*of_table, *left_out_note(self.left_out), *found]
 
     @property
     def there(self) -> dict[str, frozenset[str]]:

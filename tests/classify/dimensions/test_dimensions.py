@@ -15,10 +15,8 @@ from affekt.classify.cli import affekt
 from affekt.classify.data.estimates import Estimates
 from affekt.classify.evaluation.reports.markdown.markdown_tables import score
 from affekt.classify.experiments.demo.corpus import write_corpus
-from affekt.classify.heads import RidgeHead
 from affekt.classify.serving.output import is_output
 from click.testing import CliRunner
-from sklearn.linear_model import Ridge
 
 SPEC = {
     "type": "regression",
@@ -50,23 +48,6 @@ def invoke(*words: object, code: int = 0) -> str:
 
 
 # ---- head, task, predictions
-
-
-def test_ridge_is_that_of_scikit_learn_on_the_clips_that_are_rated():
-    rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(50, 8)), rng.normal(size=(50, 2))
-    y[::3, 1] = np.nan
-    head = RidgeHead(alpha=2.0).fit(X, y)
-    for at in range(2):
-        known = np.isfinite(y[:, at])
-        oracle = Ridge(alpha=2.0).fit(X[known], y[known, at])
-        np.testing.assert_allclose(head.predict(X)[:, at], oracle.predict(X), atol=1e-10)
-    again = RidgeHead.from_state(
-        *json.loads(json.dumps([head.get_state()[0]])), head.get_state()[1]
-    )
-    np.testing.assert_array_equal(again.predict(X), head.predict(X))
-    with pytest.raises(InputError, match="`alpha` is -1"):
-        RidgeHead(alpha=-1).fit(X, y)
 
 
 def table(**columns: list[object]) -> Manifest:

@@ -18,11 +18,9 @@ from affekt.classify.ensembles.calibration import CALIBRATORS
 from affekt.classify.evaluation.analyses.split_sanity import check_relation
 from affekt.classify.evaluation.compare import compare
 from affekt.classify.evaluation.dev_and_test import check_apart
-from affekt.classify.evaluation.scores.gaps import gaps
 from affekt.classify.evaluation.scores.scoring import mean_interval
 from affekt.classify.experiments.results.uses_of_test import record_use
 from affekt.classify.metrics import measures as metrics
-from affekt.classify.metrics.mcnemar_and_holm import holm
 from affekt.classify.metrics.scored_clips import clusters
 from scipy import stats
 
@@ -236,15 +234,6 @@ def test_speakers_in_two_spellings_and_copies_of_a_file_are_shared(tmp_path):
     for path in ("a.wav", "./a.wav", "b.wav"):
         with pytest.raises(InputError, match=r"share 1 recording: a\.wav"):
             check_apart(clips("dev", "ada", "a.wav"), clips("test", "bo", path, "c.wav"))
-
-
-def test_values_that_a_speaker_mixes_are_corrected_by_holm():
-    rng = np.random.default_rng(0)
-    groups, truth = np.repeat(np.arange(12), 12), np.tile([0, 1, 2], 48)
-    values = np.array(list("abc"))[np.arange(144) // 3 % 3]
-    guess = np.where(rng.random(144) < 0.6, truth, (truth + 1) % 3)
-    rows = gaps(truth, guess, groups, values, 3, n_resamples=200)
-    assert [row["p_corrected"] for row in rows] == holm([row["p"] for row in rows])
 
 
 def test_warnings_come_in_the_order_in_which_they_can_change_the_answer():

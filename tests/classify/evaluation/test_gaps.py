@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from affekt.classify.evaluation.scores.gaps import gaps
+from affekt.classify.metrics.mcnemar_and_holm import holm
 
 
 def test_a_gap_is_the_difference_of_the_classes_that_both_sides_have():
@@ -60,3 +61,12 @@ def test_eight_values_that_make_no_difference_seldom_show_a_gap():
         found[worse].append({row["value"] for row in rows if row["p_corrected"] < 0.05})
     assert np.mean([len(names) > 0 for names in found[0.0]]) <= 0.06
     assert np.mean(["c" in names for names in found[0.35]]) > 0.4
+
+
+def test_values_that_a_speaker_mixes_are_corrected_by_holm():
+    rng = np.random.default_rng(0)
+    groups, truth = np.repeat(np.arange(12), 12), np.tile([0, 1, 2], 48)
+    values = np.array(list("abc"))[np.arange(144) // 3 % 3]
+    guess = np.where(rng.random(144) < 0.6, truth, (truth + 1) % 3)
+    rows = gaps(truth, guess, groups, values, 3, n_resamples=200)
+    assert [row["p_corrected"] for row in rows] == holm([row["p"] for row in rows])

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from affekt.cache import Cache, InputError
-from affekt.classify import Recipe, Task, run
-from affekt.classify.experiments.checks.recipe_checks import check_classes
+from affekt.classify import run
 from affekt.classify.experiments.preview import preview
 from affekt.extract import Encoder
 
@@ -387,24 +386,3 @@ def test_a_home_folder_and_variables_are_written_out(folder, monkeypatch):
     assert (folder / "home" / "c" / "spaces").is_dir()
     assert (folder / "elsewhere" / "out" / "report.md").is_file()
     assert not [one for one in folder.iterdir() if one.name[0] in "~$"]
-
-
-def test_members_called_as_strategies_are_compared_beside_them(folder):
-    run(recipe(folder, ("  lr:", "  mean:"), ("  lr2:", "  max:"), ("[mean]", "[mean, max]")))
-    data = json.loads((folder / "out" / "comparison.json").read_text())
-    assert list(data["systems"]) == ["mean", "max", "mean ensemble", "max ensemble"]
-    assert data["systems"]["mean"]["kind"] == "member"
-    assert data["systems"]["mean ensemble"]["members"] == ["max", "mean"]
-
-
-def test_classes_that_the_task_does_not_know_are_named_with_the_remedy(tmp_path):
-    path = tmp_path / "recipe.yaml"
-    path.write_text(RECIPE.replace("head: logistic, on: text}", "on: text}", 1))
-    tuned = Recipe.read(path).members["lr"]
-    with pytest.raises(InputError, match="does not know the label 'LABEL_0'") as refused:
-        check_classes(tuned, ["LABEL_0", "LABEL_1"], Task.named("valence"))
-    assert "synonyms: {negative: [LABEL_0]}" in str(refused.value)
-    (tmp_path / "task.yaml").write_text(
-        "extends: valence\nsynonyms: {negative: [LABEL_0], positive: [LABEL_1]}\n"
-    )
-    check_classes(tuned, ["LABEL_0", "LABEL_1"], Task.read(tmp_path / "task.yaml"))

@@ -213,3 +213,15 @@ def test_a_check_a_run_a_training_and_a_probe_say_which_clips_the_task_leaves_ou
     said.clear()
     probe(clips, space, "valence", C=[1.0], progress=said.append)
     assert SAID in said
+
+
+def test_members_called_as_strategies_are_compared_beside_them(corpus):
+    path = recipe(corpus, "named", "ensembles: [mean, max]\n")
+    text = path.read_text().replace("  words:", "  mean:").replace("  weak:", "  max:")
+    path.write_text(text)
+    run(path)
+    data = json.loads((corpus / "out-named" / "comparison.json").read_text())
+    systems = data["systems"]
+    assert sorted(systems) == ["max", "max ensemble", "mean", "mean ensemble"]
+    assert systems["mean"]["kind"] == "member"
+    assert systems["mean ensemble"]["members"] == ["max", "mean"]

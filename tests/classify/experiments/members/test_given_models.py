@@ -1,4 +1,4 @@
-"""Members of a recipe that are models already: ``{model: FOLDER}``."""
+"""Members of a recipe that are models already: ``{model: FOLDER}``, or classifiers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from affekt.cache import InputError, Manifest
 from affekt.classify import Predictions, Task, load_model, run
+from affekt.classify.experiments.checks.recipe_checks import check_classes
 from affekt.classify.experiments.members.given_models import with_models
 from affekt.classify.experiments.preview import preview
 from affekt.classify.experiments.recipes.recipe import Recipe
@@ -16,7 +17,7 @@ from affekt.classify.models.published import published
 
 from tests.support.umuteam_models import ES, write_text
 
-from ..test_run_check import recipe, write_clips
+from ..test_run_check import RECIPE, recipe, write_clips
 
 GIVEN = ("  lr2: {head: logistic, on: text, C: 1}\n", "  given: {model: moved/valence}\n")
 TRAINED = "  lr: {head: logistic, on: text}\n"
@@ -127,3 +128,16 @@ def test_a_member_that_is_trained_needs_encoders(trained):
     path = recipe(trained, ("encoders: {text: ngram}\n", ""))
     with pytest.raises(InputError, match="has no 'encoders', which member 'lr' needs"):
         preview(path)
+
+
+def test_classes_that_the_task_does_not_know_are_named_with_the_remedy(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE.replace("head: logistic, on: text}", "on: text}", 1))
+    tuned = Recipe.read(path).members["lr"]
+    with pytest.raises(InputError, match="does not know the label 'LABEL_0'") as refused:
+        check_classes(tuned, ["LABEL_0", "LABEL_1"], Task.named("valence"))
+    assert "synonyms: {negative: [LABEL_0]}" in str(refused.value)
+    (tmp_path / "task.yaml").write_text(
+        "extends: valence\nsynonyms: {negative: [LABEL_0], positive: [LABEL_1]}\n"
+    )
+    check_classes(tuned, ["LABEL_0", "LABEL_1"], Task.read(tmp_path / "task.yaml"))
