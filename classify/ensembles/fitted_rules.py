@@ -82,10 +82,10 @@ class WeightedEnsemble(Ensemble):
         values = np.array([weights[name] for name in names], dtype=float)
         self.names_, self.weights_ = names, values / values.sum()
 
-    def _check_fitted(self, names: Sequence[str]) -> None:
-        if self.weights is not None:
+    def _ready_for(self, names: Sequence[str]) -> None:
+        if self.weights is not None:  # they need no `fit`
             self._take(names, self.weights)
-        super()._check_fitted(names)
+        super()._ready_for(names)
 
     def combine(self, members: Mapping[str, Predictions]) -> Predictions:
         """Return the ensemble's predictions."""

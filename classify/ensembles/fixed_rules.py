@@ -58,10 +58,11 @@ class Ensemble(ABC):
     def scores(self, members: Mapping[str, Predictions]) -> np.ndarray:
         """Return the raw scores of the rule, `(clips, labels)`; not always distributions."""
         _, stack = joined(members)
-        self._check_fitted(sorted(members))
+        self._ready_for(sorted(members))
         return self.rule(stack)
 
-    def _check_fitted(self, names: Sequence[str]) -> None:
+    def _ready_for(self, names: Sequence[str]) -> None:
+        """Refuse members other than those of `fit`."""
         if self.learnt and list(self.names_) != names:
             raise InputError(
                 f"ensemble {self.name!r} was fitted on {list(self.names_) or 'nothing'}, not on "

@@ -21,6 +21,7 @@ import numpy as np
 from .unseen_speaker import unseen_speaker
 
 TIE = 1e-9  # equal statistics differ in the last digits
+AT_ONCE = 4_000_000  # numbers of exchanges in memory
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def exchanges(n_groups: int, n_draws: int = 10_000, random_state: int = 0) -> np
 
 def exchanged(signs: np.ndarray, differences: np.ndarray) -> np.ndarray:
     """Return the sums over groups in each exchange, `(exchanges, columns)`, in little memory."""
-    rows = max(1, 4_000_000 // max(signs.shape[1], 1))
+    rows = max(1, AT_ONCE // max(signs.shape[1], 1))
     return np.concatenate(
         [signs[at : at + rows] @ differences for at in range(0, len(signs), rows)]
     )
@@ -122,9 +123,9 @@ def max_t(
     exact = len(signs) == 2 ** min(len(differences), 60)
     observed = statistics(differences.sum(axis=0), differences)
     counts = np.zeros((2, len(observed)))
-    block = max(1, 4_000_000 // max(1, differences.shape[1]))
+    block = max(1, AT_ONCE // max(1, *differences.shape))
     for start in range(0, len(signs), block):
-        drawn = statistics(exchanged(signs[start : start + block], differences), differences)
+        drawn = statistics(signs[start : start + block] @ differences, differences)
         counts += as_extreme(drawn.T, observed)
     p, single = p_values(counts, len(signs), exact=exact)
     corrected = step_down(single, observed)

@@ -186,17 +186,21 @@ def read_separated(opened: Callable[[], TextIO], source: str, gather: Callable) 
     object
         What `gather` made.
     """
-    table = Separated(opened(), source)
-    known = {"nameless": tuple(table.nameless), "decimal_commas": table.delimiter == ";"}
-    try:
+
+    def gathered(table: Separated) -> Any:
+        known = {"nameless": tuple(table.nameless), "decimal_commas": table.delimiter == ";"}
         return gather(table.names, table.rows(), **known)
+
+    table = Separated(opened(), source)
+    try:
+        return gathered(table)
     except RaggedError as ragged:
         if not table.literal:
             raise
         again = Separated(opened(), source)  # perhaps some texts hold line breaks, and are quoted
         again.literal = False
         try:
-            return gather(again.names, again.rows(), **known)
+            return gathered(again)
         except InputError:
             raise ragged from None
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from ...data.escape import latex
 from .markdown.difference_sections import comparisons
 from .markdown.dimension_report import by_dimension
-from .markdown.markdown_tables import MEASURES, score
+from .markdown.markdown_tables import MEASURES, mean_uar, score
 from .markdown.system_order import best_of, columns, groups_of, of_groups, ordered
 from .sections import Data
 
@@ -124,11 +122,8 @@ def repeats_tables(data: Data) -> str:
     """Return the means over the repeats of a run, from the content of `repeats.json`."""
     rows = []
     for name, row in data["systems"].items():
-        uar = row["uar"]
-        span = uar["interval"] and np.clip(uar["interval"], 0, 1).tolist()
-        lead = _score({"value": uar["mean"], "interval": span}, with_interval=True)
-        others = (row[key]["mean"] for key in list(MEASURES)[1:])
-        rows.append([latex(name), lead, *(f"{value:.3f}" for value in (uar["sd"], *others))])
+        values = [row["uar"]["sd"], *(row[key]["mean"] for key in list(MEASURES)[1:])]
+        rows.append([latex(name), score(mean_uar(row)), *(f"{value:.3f}" for value in values)])
     header = ["system", "UAR", "sd of UAR", *list(MEASURES.values())[1:]]
     caption = (
         f"Means over {len(data['repeats'])} divisions of the clips, with "

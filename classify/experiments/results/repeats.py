@@ -20,7 +20,7 @@ from ....cache.files.atomic_writes import write_whole
 from ...data.escape import md
 from ...ensembles.combining import free_name
 from ...evaluation.reports.html.page import page
-from ...evaluation.reports.markdown.markdown_tables import MEASURES, aligned
+from ...evaluation.reports.markdown.markdown_tables import MEASURES, aligned, mean_uar, score
 from ...evaluation.reports.sections import Section, Table, as_markdown
 from ...metrics.intervals import student
 
@@ -159,12 +159,9 @@ def _known(data: Mapping[str, Any]) -> bool:
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
-    uar = row["uar"]
-    shown = f"{uar['mean']:.3f}"
-    if limits := uar["interval"]:
-        shown += f" [{max(limits[0], 0):.3f}, {min(limits[1], 1):.3f}]"
-    others = [f"{row[measure]['mean']:.3f}" for measure in list(MEASURES)[1:]]
-    return [shown, *(f"{uar[key]:.3f}" for key in ("sd", "low", "high")), *others]
+    values = [row["uar"][key] for key in ("sd", "low", "high")]
+    values += [row[measure]["mean"] for measure in list(MEASURES)[1:]]
+    return [score(mean_uar(row)), *(f"{value:.3f}" for value in values)]
 
 
 def _sections(data: Mapping[str, Any]) -> list[Section]:

@@ -49,7 +49,7 @@ def run_layers(job: LabelJob, layers: Sequence[Features], device: str) -> Iterat
     for start in range(0, len(layers), at_once):
         some = layers[start : start + at_once]
         guesses = np.full((len(some), *shape), -1, np.int16)
-        with exact_arithmetic():
+        with exact_arithmetic(device):
             _guess(job, some, device, guesses)
         yield from guesses
     if device.startswith("cuda"):

@@ -37,6 +37,19 @@ def number(value: float | None, digits: str = ".3f") -> str:
     return "-" if value is None else format(value, digits)
 
 
+def mean_uar(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the mean UAR of a system over repeats, with its interval between 0 and 1, for `score`.
+
+    Examples
+    --------
+    >>> mean_uar({"uar": {"mean": 0.9, "interval": [0.75, 1.05]}})
+    {'value': 0.9, 'interval': [0.75, 1]}
+    """
+    limits = row["uar"]["interval"]
+    span = [max(limits[0], 0), min(limits[1], 1)] if limits else None
+    return {"value": row["uar"]["mean"], "interval": span}
+
+
 def score(value: Mapping[str, Any] | None) -> str:
     """Return a value with its interval; "-" where there is none.
 

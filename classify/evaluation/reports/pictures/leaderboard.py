@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..markdown.markdown_tables import MEASURES
+from ..markdown.markdown_tables import MEASURES, mean_uar
 from ..markdown.system_order import by_rank, chance, columns, on_dev, ordered
 from ..sections import Data
 from .kinds import Dot, Dots
@@ -47,11 +47,8 @@ def _rows(data: Data) -> tuple[list[Dot], str, list[str]]:
         return rows, title, [f"dev {title}"] if data["dev"] else []
     if "repeats" in data:
         for name, row in systems.items():
-            uar = row["uar"]
-            limits = uar["interval"]
-            span = [max(limits[0], 0), min(limits[1], 1)] if limits else None
-            shown = {"value": uar["mean"], "interval": span}
-            rows.append(Dot(name, uar["mean"], span, [shown]))
+            shown = mean_uar(row)
+            rows.append(Dot(name, shown["value"], shown["interval"], [shown]))
         return rows, "mean UAR", []
     for name, one in by_rank(data):
         cells = [f"{one['mean']:.3f}", f"{one['rank']:.2f}"]
