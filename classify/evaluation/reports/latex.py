@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...data.escape import latex
 from .markdown.difference_sections import comparisons
 from .markdown.dimension_report import by_dimension
-from .markdown.markdown_tables import MEASURES, mean_uar, score
+from .markdown.markdown_tables import MEASURES, has_mean_intervals, mean_uar, score
 from .markdown.system_order import best_of, columns, groups_of, of_groups, ordered
 from .sections import Data
 
@@ -125,10 +125,9 @@ def repeats_tables(data: Data) -> str:
         values = [row["uar"]["sd"], *(row[key]["mean"] for key in list(MEASURES)[1:])]
         rows.append([latex(name), score(mean_uar(row)), *(f"{value:.3f}" for value in values)])
     header = ["system", "UAR", "sd of UAR", *list(MEASURES.values())[1:]]
-    caption = (
-        f"Means over {len(data['repeats'])} divisions of the clips, with "
-        rf"{100 * data['level']:g}\,\% intervals."
-    )
+    percent = rf"{100 * data['level']:g}\,\%"
+    intervals = f", with {percent} intervals" if has_mean_intervals(data) else ""
+    caption = f"Means over {len(data['repeats'])} divisions of the clips{intervals}."
     return NEEDS + "\n" + _table(header, rows, caption, "tab:repeats")
 
 

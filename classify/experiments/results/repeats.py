@@ -20,7 +20,13 @@ from ....cache.files.atomic_writes import write_whole
 from ...data.escape import md
 from ...ensembles.combining import free_name
 from ...evaluation.reports.html.page import page
-from ...evaluation.reports.markdown.markdown_tables import MEASURES, aligned, mean_uar, score
+from ...evaluation.reports.markdown.markdown_tables import (
+    MEASURES,
+    aligned,
+    has_mean_intervals,
+    mean_uar,
+    score,
+)
 from ...evaluation.reports.sections import Section, Table, as_markdown
 from ...metrics.intervals import student
 
@@ -140,7 +146,8 @@ def repeats_table(data: Mapping[str, Any]) -> str:
         rows.append([name, *_cells(row)])
     lines = aligned(rows)
     foot = f"means over {len(data['repeats'])} repeats"
-    foot += f", with {100 * data['level']:g} % intervals" if _known(data) else f": {TOO_FEW}"
+    level = f", with {100 * data['level']:g} % intervals"
+    foot += level if has_mean_intervals(data) else f": {TOO_FEW}"
     foot += "\nin the order of dev UAR" if data["chosen"] else ""
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", foot])
 
@@ -151,11 +158,6 @@ def write_repeats(folder: Path, data: Mapping[str, Any]) -> None:
     files = {REPEATS: text, "report.md": as_markdown(report), "report.html": page(data, report)}
     for name, content in files.items():
         write_whole(folder / name, content)
-
-
-def _known(data: Mapping[str, Any]) -> bool:
-    """Whether there are intervals."""
-    return any(row["uar"]["interval"] for row in data["systems"].values())
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
@@ -173,9 +175,10 @@ def _sections(data: Mapping[str, Any]) -> list[Section]:
     ]
     about = ABOUT_FOLDS if data.get("folds") else ABOUT_SPLITS
     interval = f", with the {100 * data['level']:g} % interval of the mean {about}"
+    interval = interval if has_mean_intervals(data) else f": {TOO_FEW}."
     means = [
         "For each repeat the clips were split again, and every member and ensemble was trained "
-        f"and chosen again. Means over repeats{interval if _known(data) else f': {TOO_FEW}.'}"
+        f"and chosen again. Means over repeats{interval}"
         + (" Order: what dev chose first, then by dev UAR." if data["chosen"] else ""),
         Table(HEAD, rows),
     ]

@@ -137,6 +137,10 @@ def test_few_speakers_have_no_interval_over_repeats_of_folds(tmp_path):
     assert found["interval"] is None
     report = (tmp_path / "group-kfold/report.md").read_text(encoding="utf-8")
     assert "Means over repeats: too few speakers for intervals." in report
+    tex = tmp_path / "tables.tex"
+    done = CliRunner().invoke(affekt, ["report", str(tmp_path / "group-kfold"), "-o", str(tex)])
+    assert done.exit_code == 0, done.output
+    assert "Means over 2 divisions of the clips." in tex.read_text(encoding="utf-8")
 
 
 def test_a_card_and_a_prediction_name_a_repeat(finished, project):

@@ -50,6 +50,11 @@ def mean_uar(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"value": row["uar"]["mean"], "interval": span}
 
 
+def has_mean_intervals(data: Mapping[str, Any]) -> bool:
+    """Whether means over repeats have intervals; with few speakers, folds have none."""
+    return any(row["uar"]["interval"] for row in data["systems"].values())
+
+
 def score(value: Mapping[str, Any] | None) -> str:
     """Return a value with its interval; "-" where there is none.
 
