@@ -156,9 +156,14 @@ def learnt_from(folder: str | os.PathLike[str], clips: Manifest) -> str:
     numbered = clips.taken.get("id") == () and "path" not in clips
     if not count or (numbered and {*clips.ids} != {name for name, _ in parts}):
         return ""
+    if count == len(clips):
+        which = f"all {count} clips" if count > 1 else "this clip"
+    else:  # others may be known to the run under other ids
+        which = f"at least {count} of these {len(clips)} clips"
+    many = count > 1
     return (
-        f"warning: by their ids, the run learnt from at least {count} of these {len(clips)} clips "
-        f"({path}), so its answers for them say nothing about new clips; "
-        f"{path.parent / 'members'}/NAME/pred.csv has answers for the test clips, by models that "
-        "did not see them"
+        f"warning: by {'their ids' if len(clips) > 1 else 'its id'}, the run learnt from {which} "
+        f"({path}), so its {'answers for them say' if many else 'answer for it says'} nothing "
+        f"about new clips; {path.parent / 'members'}/NAME/pred.csv has answers for the test clips, "
+        "by models that did not see them"
     )

@@ -146,7 +146,8 @@ def test_clips_that_the_run_learnt_from_are_counted(name, count, corpus, monkeyp
     split = (corpus / name / "split.csv").read_text().splitlines()
     parts = [line.split(",")[1] for line in split]
     learnt = count or parts.count("train") + parts.count("dev")
-    assert f"by their ids, the run learnt from at least {learnt} of these 36 clips" in done.stderr
+    which = "all 36 clips" if learnt == 36 else f"at least {learnt} of these 36 clips"
+    assert f"by their ids, the run learnt from {which} (" in done.stderr
     tested = {line.split(",")[0] for line in split if ",test" in line}
     predicted = Predictions.read(corpus / name / "members/lr/pred.csv", labels=VALENCE.labels)
     assert {*predicted.ids} == tested  # "has answers for the test clips"
@@ -159,8 +160,24 @@ def test_row_numbers_tell_only_of_the_same_table(tmp_path):
     for count, said in ((2, False), (3, True)):
         (tmp_path / "new.csv").write_text("text\n" + "oh\n" * count)
         assert bool(learnt_from(tmp_path, Manifest.read(tmp_path / "new.csv"))) is said
-    named = Manifest.from_rows([{"id": "1", "text": "oh"}])
-    assert "at least 1 of these 1 clips" in learnt_from(tmp_path, named)
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        ("1", "by its id, the run learnt from this clip (), so its answer for it says nothing"),
+        ("12", "by their ids, the run learnt from all 2 clips (), so its answers for them say"),
+        ("13", "their ids, the run learnt from at least 1 of these 2 clips (), so its answer for"),
+        ("123", "the run learnt from at least 2 of these 3 clips (), so its answers for them say"),
+        ("3", ""),
+    ],
+)
+def test_the_clips_that_the_run_learnt_from_are_named_in_a_sentence(ids, said, tmp_path):
+    (tmp_path / "split.csv").write_text("id,split\n1,train\n2,dev\n3,test\n")
+    named = Manifest.from_rows([{"id": one, "text": "oh"} for one in ids])
+    warning = learnt_from(tmp_path, named).replace(str(tmp_path / "split.csv"), "")
+    assert said in warning
+    assert bool(said) is bool(warning)
 
 
 def test_folds_answer_with_their_mean(corpus, clips):
