@@ -35,6 +35,7 @@ LONGEST = 4 * 3600.0
 #: Damage up to this is read and flagged, whatever the policy: seconds, and a share of the sound.
 SMALL_DAMAGE = (0.05, 0.01)
 DAMAGE = ("refuse", "accept")
+HINT = "; --damage accept (damage='accept') reads the rest"
 
 _BOMB = 4 * LONGEST  # a length that FFmpeg guesses is never so wrong, in seconds
 _LATEST = 1e9  # seconds, after the end of every file
@@ -314,8 +315,7 @@ def _is_damaged(source: Source, damage: str) -> bool:
     if lost > max(seconds, share * (held + lost)) and damage == "refuse":
         raise Unusable(
             source.cause,
-            f"{lost:.3f} s of {held + lost:.3f} s are missing or cannot be decoded; "
-            "--damage accept (damage='accept') reads the rest",
+            f"{lost:.3f} s of {held + lost:.3f} s are missing or cannot be decoded{HINT}",
         )
     return True
 

@@ -93,6 +93,7 @@ def test_a_hostile_body_gets_a_reason(light, what):
     assert answer.status_code == status, answer.text
     assert set(answer.json()) == {"code", "detail"}
     assert len(answer.json()["detail"]) > 10
+    assert "--damage" not in answer.json()["detail"]  # a client has no such option
 
 
 @pytest.mark.parametrize(
@@ -238,3 +239,28 @@ def test_a_signal_ends_it_with_the_last_answers_sent(models, how):
     assert code == 0, said
     assert "every request in progress was answered" in said
     assert "Traceback" not in said
+
+
+def test_a_second_signal_cuts_off_what_is_under_way_and_says_so(models):
+    with served(str(models / "speech")) as service:
+        answers: list[httpx.Response] = []
+
+        def ask() -> None:
+            sent = {"audio": ("talk.wav", wav(30))}
+            where = f"{service.url}/predict?window=1&hop=0.01"
+            answers.append(httpx.post(where, files=sent, timeout=60, trust_env=False))
+
+        client = threading.Thread(target=ask)
+        client.start()
+        while service.client.get("/health").json()["under_way"] < 1:
+            assert not answers
+        service.process.send_signal(signal.SIGTERM)
+        while True:  # the first signal closes the address
+            try:
+                httpx.get(f"{service.url}/health", trust_env=False)
+            except httpx.TransportError:
+                break
+        code, said = service.end()
+        client.join()
+    assert (answers[0].status_code, answers[0].json()["code"]) == (503, "stopping")
+    assert (code, said) == (0, "stopped; requests in progress that got no prediction: 1\n")

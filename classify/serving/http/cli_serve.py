@@ -115,7 +115,12 @@ def serve(
             service.warm_up()
             ready = partial(_say_ready, chosen, listening)
             _run(create_app(service, {*names, host}), listening, timeout, ready)
-    to_stderr("stopped; every request in progress was answered")
+    cut_off = service.cut_off
+    to_stderr(
+        f"stopped; requests in progress that got no prediction: {cut_off}"
+        if cut_off
+        else "stopped; every request in progress was answered"
+    )
 
 
 def _check_scaling(chosen: System) -> None:
@@ -177,6 +182,8 @@ def _run(app: object, listening: socket.socket, timeout: int, ready: Callable[[]
             """End, at once after a second signal; do not pass the signal on."""
             self.force_exit = self.should_exit
             self.should_exit = True
+            if self.force_exit:  # do not log what it cuts off
+                logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
     for name in ("uvicorn.error", "python_multipart"):  # do not log malformed requests
         logging.getLogger(name).setLevel(logging.ERROR)

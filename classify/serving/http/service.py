@@ -29,6 +29,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from ....cache.errors import InputError
+from ....extract.inputs.decode import HINT
 from ....extract.inputs.isolated_decoder import Decoder
 from ...models.new_clips.answer import Answer
 from ...models.new_clips.new_clip import RawClip
@@ -95,6 +96,7 @@ class Service:
     ) -> None:
         self.system, self.limits = system, limits
         self.inputs = inputs_of(system)
+        self.cut_off = 0  # requests that the end of the service left without a prediction
         self.decoder = Decoder()
         self.recordings = asyncio.Semaphore(RECORDINGS)
         self._options = {"encoders": encoders, "device": device, "decode": self.decoder}
@@ -138,6 +140,9 @@ class Service:
             raise Refused(code, found, status) from None
         except Full as error:
             raise Refused("busy", f"{error}; try again in a second", 503) from None
+        except asyncio.CancelledError:  # a second signal
+            self.cut_off += 1
+            raise Refused("stopping", "the service is being stopped", 503) from None
         except (Refused, ClientDisconnect):
             raise
         except InputError as error:
@@ -256,7 +261,8 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(Refused)
     async def refused(request: Request, error: Refused) -> Response:
         again = {"Retry-After": "1"} if error.status == 503 else {}
-        return _json({"code": error.code, "detail": error.reason}, error.status, again)
+        detail = error.reason.replace(HINT, "")  # a client has no such option
+        return _json({"code": error.code, "detail": detail}, error.status, again)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:
