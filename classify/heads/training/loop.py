@@ -23,6 +23,8 @@ from tqdm.auto import tqdm
 
 from ....cache.errors import AffektError
 from ....extract.encoders.hardware.device import find_device, on_current
+from ....extract.encoders.hardware.exactness import product_precision
+from ....extract.encoders.hardware.processor import onednn_is_faster
 from .adamw import AdamW, TorchAdamW
 from .cuda_graph import GraphedStep
 
@@ -106,18 +108,11 @@ def cpu_threads(n_threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@contextlib.contextmanager
-def product_precision(precision: str, device: torch.device) -> Iterator[None]:
-    """Run with this `torch.set_float32_matmul_precision` on a GPU, then restore the setting."""
-    if device.type != "cuda":
-        yield
-        return
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+def products(precision: str, device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Multiply in this `torch.set_float32_matmul_precision` on a GPU; on a CPU in float32."""
+    if device.type == "cuda":
+        return product_precision(precision)
+    return product_precision("medium") if onednn_is_faster() else contextlib.nullcontext()
 
 
 def train(
@@ -161,7 +156,7 @@ def train(
 
     def one_epoch() -> tuple[float, list[float]]:
         rate = float(optimiser.get_last_lr()[0])
-        with product_precision(settings.precision, device):
+        with products(settings.precision, device):
             return rate, [_one_epoch(network, step, epoch_batches())]
 
     (trained,) = run_epochs(

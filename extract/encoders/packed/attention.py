@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..hardware.processor import attention_by_products
 from .layout import Pack, current_pack
 
 # names of the projections in transformers' attention modules
@@ -46,11 +47,16 @@ def attend(qkv: torch.Tensor, pack: Pack, scale: float) -> torch.Tensor:
     if qkv.is_cuda:
         return _attend_nested((query, key, value), pack, scale)
     made = torch.empty_like(query)
-    ends = pack.starts.tolist()
-    for start, end in pairwise(ends):
-        q, k, v = (part[start:end].transpose(0, 1)[None] for part in (query, key, value))
-        found = nn.functional.scaled_dot_product_attention(q, k, v, scale=scale)
-        made[start:end] = found[0].transpose(0, 1)
+    plain = qkv.dtype == torch.bfloat16 and attention_by_products()
+    for start, end in pairwise(pack.starts.tolist()):
+        q, k, v = (part[start:end].transpose(0, 1) for part in (query, key, value))
+        if plain:
+            q, k, v = (part.contiguous() for part in (q * scale, k, v))
+            found = torch.bmm(torch.bmm(q, k.transpose(1, 2)).softmax(-1), v)
+        else:
+            one = (q[None], k[None], v[None])
+            found = nn.functional.scaled_dot_product_attention(*one, scale=scale)[0]
+        made[start:end] = found.transpose(0, 1)
     return made
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 import transformers as tf
 from affekt.extract.encoders import open_backend
+from affekt.extract.encoders.hardware import processor
 from affekt.extract.encoders.hardware.convstack import ConvStack, is_conv_stack
 from affekt.extract.encoders.hardware.cpu import avoid_wrong_kernels, speed_up
 from affekt.extract.encoders.hardware.prepacked import (
@@ -15,6 +16,8 @@ from affekt.extract.encoders.hardware.prepacked import (
     PointwiseConv,
     can_prepack,
 )
+from affekt.extract.encoders.packed import attention
+from affekt.extract.encoders.packed.layout import Pack
 from hypothesis import given, settings, strategies as st
 from torch import nn
 
@@ -139,3 +142,30 @@ def test_reduced_precision_that_a_process_asked_for_is_not_used():
     finally:
         torch.set_float32_matmul_precision("highest")
     assert np.array_equal(exact, again)
+
+
+@pytest.mark.parametrize("by_products", [True, False])
+@pytest.mark.parametrize(("kind", "error"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
+def test_both_ways_of_attention_see_each_clip_alone(by_products, kind, error, monkeypatch):
+    monkeypatch.setattr(attention, "attention_by_products", lambda: by_products)
+    lengths, scale = (70, 1, 33), 0.3
+    qkv = torch.randn(sum(lengths), 3, 4, 16, generator=torch.Generator().manual_seed(0)).to(kind)
+    pack = Pack([torch.ones(length) > 0 for length in lengths], "cpu")
+    made = attention.attend(qkv, pack, scale)
+    assert made.dtype == kind
+    for ours, clip in zip(made.split(lengths), qkv.double().split(lengths), strict=True):
+        query, key, value = clip.unbind(1)
+        weights = torch.einsum("fhs,ghs->hfg", query * scale, key).softmax(-1)
+        assert relative(ours.double(), torch.einsum("hfg,ghs->fhs", weights, value)) < error
+
+
+def test_products_go_to_onednn_only_where_they_stay_float32(monkeypatch):
+    random = torch.Generator().manual_seed(1)
+    a, b = (torch.randn(512, 512, generator=random) for _ in range(2))
+    with processor.product_precision("medium"):
+        made = a @ b
+    exact = relative(made.double(), a.double() @ b.double()) < 1e-5
+    monkeypatch.setattr(processor, "_is_amd", lambda: True)
+    assert processor.onednn_is_faster.__wrapped__() is exact
+    monkeypatch.setattr(processor, "_is_amd", lambda: False)
+    assert not processor.onednn_is_faster.__wrapped__()

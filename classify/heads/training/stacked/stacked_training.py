@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .....extract.encoders.hardware.device import on_current
-from ..loop import Settings, Trained, product_precision, run_epochs, schedule
+from ..loop import Settings, Trained, products, run_epochs, schedule
 from ..losses import CrossEntropy
 from .flat_weights import FlatAdamW, FlatWeights
 from .fused import cross_entropy, gather
@@ -145,7 +145,7 @@ class StackedTraining:
             self.step(count)
             return
         if count not in self.graphs:
-            with product_precision(self.settings.precision, self.x.device):
+            with products(self.settings.precision, self.x.device):
                 self.graphs[count] = self._captured(count)
         self.graphs[count].replay()
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from affekt.cache.errors import InputError
 from affekt.classify.heads import MLPHead, PatchTransformerHead
+from affekt.classify.heads.training import loop
 from affekt.classify.heads.training.loop import DivergedError, Settings, pick_device, train
 from sklearn.metrics import recall_score
 from torch import nn
@@ -236,3 +237,43 @@ def test_the_layer_mix_finds_a_planted_layer():
     assert head().fit(X, y).layer_weights_ is None
     restored = MLPHead.from_state(*fitted.get_state())
     assert np.array_equal(restored.layer_weights_, weights)
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_products_go_to_onednn_where_that_is_faster_and_only_in_training(faster, monkeypatch):
+    monkeypatch.setattr(loop, "onednn_is_faster", lambda: faster)
+    seen = set()
+
+    class Probe(nn.Linear):
+        def forward(self, x):
+            seen.add((self.training, torch.get_float32_matmul_precision()))
+            return super().forward(x)
+
+    X, y = corpus()
+    network = Probe(4, 3)
+    targets = torch.from_numpy(np.unique(y, return_inverse=True)[1])
+    rows = torch.from_numpy(X).float()
+
+    def loss(batch):
+        return nn.functional.cross_entropy(network(rows[batch]), targets[batch])
+
+    def score():
+        return (float(network(rows).sum()),), {}
+
+    settings = Settings(0.01, 0.0, 2, None, 0.1, 1.0)
+    batches = [np.arange(45), np.arange(45, 90)]
+    train(network, loss, lambda: batches, settings, steps_per_epoch=2, score=score)
+    assert seen == {(True, "medium" if faster else "highest"), (False, "highest")}
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_a_head_learns_where_the_process_has_used_the_newer_settings(monkeypatch):
+    monkeypatch.setattr(loop, "onednn_is_faster", lambda: True)
+    place = torch.backends.mkldnn.matmul
+    before = place.fp32_precision
+    place.fp32_precision = "tf32"
+    try:
+        head(max_epochs=1).fit(*corpus())
+        assert place.fp32_precision == "tf32"
+    finally:
+        place.fp32_precision = before
