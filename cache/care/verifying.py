@@ -87,6 +87,20 @@ class Report:
         """Whether nothing is damaged."""
         return not self.damage
 
+    @property
+    def state(self) -> str:
+        """How many files are damaged and how many could not be checked, in words.
+
+        Examples
+        --------
+        >>> found = [Finding("a.h5", "?"), Finding("b.h5", "newer", aside=False)]
+        >>> Report().state, Report(findings=found).state, Report(findings=found[1:]).state
+        ('no damage', '1 damaged, 1 not checked', '1 not checked')
+        """
+        damaged = sum(one.aside for one in self.damage)
+        counts = {"damaged": damaged, "not checked": len(self.damage) - damaged}
+        return ", ".join(f"{n} {word}" for word, n in counts.items() if n) or "no damage"
+
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values, for JSON."""
         return asdict(self) | {"ok": self.ok}

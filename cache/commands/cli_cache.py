@@ -85,7 +85,7 @@ def show(folder: str, space: str | None, as_json: bool) -> None:
 )
 @JSON
 def verify(folder: str, quick: bool, as_json: bool) -> None:
-    """Check every byte of a cache. Exit code 1 if something is damaged."""
+    """Check every byte of a cache. Exit code 1 if something is damaged or cannot be read."""
     from ..care import verify
 
     opened = _opened(folder)
@@ -99,17 +99,17 @@ def verify(folder: str, quick: bool, as_json: bool) -> None:
             word = damaged if finding.damage else "note"
             click.echo(f"{word}: {finding.path}: {finding.problem}")
         trusted = f", {report.trusted} of them trusted without reading" if quick else ""
-        state = "no damage" if report.ok else f"{len(report.damage)} damaged"
         click.echo(
             f"{counted(report.rows, 'row')} in {counted(report.shards, 'shard')}, "
-            f"{report.nbytes} bytes{trusted}: {state}"
+            f"{report.nbytes} bytes{trusted}: {report.state}"
         )
     if not report.ok:
         remedy = f"set the damaged files aside: affekt cache repair {in_shell(folder)}"
         if opened.packed:
             command = f"affekt cache pack DIR {in_shell(folder)} --overwrite"
             remedy = f"pack it again from its folder: {command}"
-        click.echo(remedy, err=True)
+        if any(finding.aside for finding in report.damage):
+            click.echo(remedy, err=True)
         raise SystemExit(1)
 
 

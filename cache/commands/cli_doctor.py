@@ -192,10 +192,11 @@ def caches(places: Iterable[Path]) -> Iterator[Finding]:
         if report.ok:
             yield Finding("cache", str(place), "ok", f"{size}, no damage")
         else:
-            first = report.damage[0]
-            damage = f"{len(report.damage)} damaged, such as {first.path}: {first.problem}"
-            names_all = f"affekt cache verify {in_shell(place)} lists all"
-            remedy = f"{names_all}, affekt cache repair sets them aside"
+            first = max(report.damage, key=lambda one: one.aside)
+            damage = f"{report.state}, such as {first.path}: {first.problem}"
+            remedy = f"affekt cache verify {in_shell(place)} lists all"
+            if first.aside:
+                remedy += ", affekt cache repair sets them aside"
             yield Finding("cache", str(place), "wrong", f"{size}, {damage}; {remedy}")
 
 

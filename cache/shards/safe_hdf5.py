@@ -38,7 +38,9 @@ def open_plain(path: str | os.PathLike) -> Iterator[h5py.File]:
         check_regular(path)
         with h5py.File(os.fspath(path), "r", locking=False) as file:
             yield file
-    except (FileNotFoundError, PermissionError, DamagedError):
+    except PermissionError as error:  # HDF5 makes a long message of it
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from error
+    except (FileNotFoundError, DamagedError):
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
         local = path if isinstance(path, RemotePath) else Path(path)

@@ -101,7 +101,7 @@ class _Crew:
         self.calls: dict[Any, tuple[Any, int]] = {}  # answer to come -> worker, share
         self.looks: dict[Any, Any] = {}  # progress to come -> worker
         self.reported: dict[int, tuple[int, float]] = {}  # of a share in work, as reported
-        self.errors: list[AffektError] = []
+        self.errors: list[AffektError | OSError] = []
 
     def run(self, job: dict[str, Any], count: int, **needs: float) -> None:
         """Embed all shares, or raise the first error once the workers that still can are done."""

@@ -142,11 +142,20 @@ def as_values(error: AffektError | OSError) -> dict[str, Any]:
         "message": str(error),
         "exit_code": error.exit_code if known else 1,
         "layers": getattr(error, "layers", []),
+        "system": None if known else [error.errno, error.strerror, error.filename],
     }
 
 
-def reraise(error: Mapping[str, Any]) -> AffektError:
-    """Make the error that stopped a share into one of this process."""
+def reraise(error: Mapping[str, Any]) -> AffektError | OSError:
+    """Make the error that stopped a share into one of this process.
+
+    Examples
+    --------
+    >>> reraise(as_values(OSError(28, "No space left on device", "my.cache")))
+    OSError(28, 'No space left on device')
+    """
+    if error["system"] is not None and error["system"][0] is not None:
+        return OSError(*error["system"])
     if error["kind"] == "CanaryError":
         return CanaryError(error["message"], error["layers"])
     kind = InputError if error["exit_code"] == InputError.exit_code else AffektError

@@ -74,7 +74,7 @@ def embed_in_workers(
     job = make_job(clips, encoder, done.space)
     threads = max(1, processors() // count)
     children = []
-    errors: list[AffektError] = []
+    errors: list[AffektError | OSError] = []
     try:
         for number, share in enumerate(deal(clips, positions, encoder.modality, count)):
             arguments = {**job["encoder"], "device": _device(encoder, number)}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from unittest.mock import Mock
 
 import h5py
 import pytest
 from affekt.cache import Cache, InputError, MissingError
 from affekt.cache.care import pack
 from affekt.cache.commands.cli_cache import cache as commands
+from affekt.cache.shards.shard import check_shard
 from click.testing import CliRunner
 
 from tests.support.cache_toy import fill, make_clips
@@ -92,6 +95,17 @@ def test_a_damaged_packed_file_is_to_be_packed_again(space, tmp_path):
     said = run("verify", out, code=1)
     assert f"affekt cache pack DIR {out} --overwrite" in said
     assert "repair" not in said
+
+
+def test_what_cannot_be_read_is_not_called_damaged(space, monkeypatch):
+    fill(space, make_clips(3))
+    wordy = PermissionError(errno.EACCES, "Unable to synchronously open file (unable to ...)")
+    monkeypatch.setattr(h5py, "File", Mock(side_effect=wordy))
+    said = run("verify", space.cache.path, code=1)
+    assert "1 not checked" in said
+    assert "repair" not in said
+    with pytest.raises(PermissionError, match=f"Permission denied.*{shards(space)[0].name}"):
+        check_shard(shards(space)[0], space.key)
 
 
 def test_a_name_that_is_nearly_there(tmp_path, monkeypatch):
