@@ -42,7 +42,7 @@ class ClassifierBackend(TransformerBackend):
         """Return what decides the numbers; reads no tensor."""
         described = super().describe()
         described["layers"]["semantics"] = "class-probabilities"
-        return {**described, "labels": list(self.labels or ())}
+        return described
 
     def _layers(self, inputs: dict[str, torch.Tensor], keep: torch.Tensor) -> torch.Tensor:
         logits = self._model(**inputs).logits.float()
@@ -93,7 +93,6 @@ class RegressionBackend(ClassifierBackend):
         """Return what decides the numbers; reads no tensor."""
         described = super().describe()
         described["layers"]["semantics"] = "regression-outputs"
-        described.pop("labels")
         return {**described, "outputs": list(self.outputs)}
 
     def _layers(self, inputs: dict[str, torch.Tensor], keep: torch.Tensor) -> torch.Tensor:
