@@ -78,6 +78,8 @@ def test_a_packed_file_of_some_clips_holds_nothing_of_the_others(two, tmp_path, 
     lines = [json.loads(line) for line in packed.clips.refresh().lines().splitlines()]
     found = [(line["id"], line["path"]) for line in lines]
     assert found == ([] if spaces else [("c11", "11.wav"), ("c18", "new.wav")])
+    noted = [json.loads(line) for line in cache.clips.refresh().lines().splitlines()]
+    assert [line for line in lines[:1] if line not in noted] == []  # with its size and times
     written = packed.path.read_bytes()
     everyones = cache.digests(clips, "audio")
     others = {digest for i, digest in enumerate(everyones) if i not in (11, 18)}
