@@ -164,3 +164,10 @@ def test_a_row_that_no_shard_can_hold_is_refused_alone(space, key, frames):
         with pytest.raises(InputError, match="64 hex digits"):
             writer.add(key, "bad", np.ones(SHAPE), frames)
     assert writer.stored == ["good"]
+
+
+def test_a_shard_has_as_many_rows_as_reach_its_number_of_bytes(space):
+    with space.writer(nbytes=2 * LAYERS * DIM * 4 + 1) as writer:
+        for row in rows(space, make_clips(7)):
+            writer.add(*row)
+    assert sorted(len(space.index.rows(name)) for name in space.index.shards) == [1, 3, 3]

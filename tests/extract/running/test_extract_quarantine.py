@@ -161,6 +161,7 @@ def test_a_failing_device_ends_the_run_and_loses_nothing(corpus, cache, files):
     clips = corpus(files)
     with pytest.raises(AffektError, match=r"device-side assert.*again to continue"):
         extract(clips, cache, Encoder.of(Failing()))
+    assert len(Cache(cache.path).clips.refresh().lines().splitlines()) == 8
     backend = Simple()
     done = run_extraction(clips, Cache(cache.path), Encoder.of(backend))
     assert (done.hits, done.computed) == (8, 2)
