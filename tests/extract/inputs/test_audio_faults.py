@@ -69,6 +69,9 @@ def test_one_byte_is_missing(sound, encode):
     less = encode(sound())[: -2 * RATE // 25]  # 40 ms
     assert decode(less, RATE).flags == ("damaged",)
     assert code_of(encode(sound())[: -2 * RATE // 15]) == "truncated"  # 67 ms
+    long = encode(sound(10.0))
+    assert decode(long[: -2 * RATE // 11], RATE).flags == ("damaged",)  # 91 ms of 10 s
+    assert code_of(long[: -2 * RATE // 9]) == "truncated"  # 111 ms
     assert len(decode(less[:9000], RATE, damage="accept").samples) == (9000 - 44) // 2
 
 
