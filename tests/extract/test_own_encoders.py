@@ -200,6 +200,9 @@ def test_names_and_options_are_checked():
         Encoder("letters", modality="audio")
     with pytest.raises(InputError, match=r"no encoder 'leters'.*letters"):
         Encoder("leters")
+    register_encoder("needs-power", lambda power: Letters(power))
+    with pytest.raises(InputError, match=r"needs-power: missing .* 'power' among its options"):
+        Encoder("needs-power")
     register_encoder("other-name", Letters)
     with pytest.raises(InputError, match="has the name 'letters'"):
         Encoder("other-name")

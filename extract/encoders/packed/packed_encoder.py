@@ -60,7 +60,6 @@ class PackedModel:
         Something in the model is made in another way than expected.
     """
 
-    padded = False
     joins = True
 
     def __init__(self, model: Any, family: Family, front: Any) -> None:
@@ -200,7 +199,6 @@ class PaddedConformer:
         Of the model.
     """
 
-    padded = True
     joins = False
 
     def __init__(self, model: Any, family: Family, front: Any, taps: TappedLayers) -> None:

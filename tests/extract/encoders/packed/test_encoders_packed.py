@@ -13,6 +13,7 @@ from affekt.extract.encoders.packed.convolutions import Waves
 from affekt.extract.encoders.packed.filterbanks import FilterBanks
 from affekt.extract.encoders.packed.kernels import causal_depthwise, norm_gelu, segment_means
 from affekt.extract.encoders.packed.layout import Pack
+from affekt.extract.encoders.packed.packed_encoder import PaddedConformer
 from torch import nn
 
 from tests.support.encoder_models import SPEECH, TEXT, TEXTS, backend, distance, saved, tone
@@ -30,7 +31,7 @@ def test_families_without_pairwise_biases_are_packed(name):
     assert bool(opened.packed) == (name not in PAIRS | OTHER or name == "wav2vec2-bert")
     kind = opened.checkpoint.model_type
     assert bool(opened.packed) == (kind in FAMILIES and "cuda" in FAMILIES[kind].packed)
-    assert bool(opened.packed and opened.packed.padded) == (name == "wav2vec2-bert")
+    assert isinstance(opened.packed, PaddedConformer) == (name == "wav2vec2-bert")
 
 
 def test_clips_are_normalised_as_the_library_does():
