@@ -24,7 +24,7 @@ from ..errors import InputError, nearest
 from .checks import check_content, check_ids
 from .columns import COLUMNS, NORMAL, TIMES, Clip, named, normal, objects
 from .paths import MAKERS, Folder, folder_of, path_of
-from .selection import NOT_A_COLUMN, allowed_values, one_for_each, positions
+from .selection import allowed_values, one_for_each, positions, sliced
 from .speakers import merged, note_on, spellings
 from .tables import Table, read_table, table_of_frame, table_of_rows, write_table
 from .tables.rows_of_objects import rows_of_audformat, rows_of_datasets
@@ -166,13 +166,11 @@ class Manifest:
     @overload
     def __getitem__(self, name: str) -> np.ndarray: ...
     @overload
-    def __getitem__(self, name: slice) -> Manifest: ...
-    def __getitem__(self, name: str | slice) -> np.ndarray | Manifest:
-        """Return a column (str, or float64 for start and end with NaN for blank), or a slice."""
-        if isinstance(name, slice):
-            return self._take(np.arange(len(self))[name])
+    def __getitem__(self, name: slice | np.ndarray | Sequence[bool]) -> Manifest: ...
+    def __getitem__(self, name: str | slice | np.ndarray | Sequence[bool]) -> np.ndarray | Manifest:
+        """Return a column (str; start and end float64, NaN for blank), or clips (slice, mask)."""
         if not isinstance(name, str):
-            raise InputError(NOT_A_COLUMN)
+            return self._take(sliced(name, len(self)))
         if name in self._columns:
             return self._columns[name]
         if name in TIMES:
@@ -253,8 +251,11 @@ class Manifest:
 
     def place(self, position: int) -> str:
         """Return where a clip was read from, for messages: ``clips.csv line 7``."""
-        unit = "line" if self._rows_are_lines else "row"
-        return f"{self.source} {unit} {self.line(position)}"
+        return f"{self.source} {self.spot(position)}"
+
+    def spot(self, position: int) -> str:
+        """Return the place of a clip in what it was read from: ``line 7``, ``row 7`` of a frame."""
+        return f"{'line' if self._rows_are_lines else 'row'} {self.line(position)}"
 
     def select(self, which: Sequence[str] | Sequence[int] | np.ndarray) -> Manifest:
         """Return the clips with these ids, at these positions, or where a mask is true.

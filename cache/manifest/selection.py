@@ -12,8 +12,8 @@ from .columns import NORMAL, TIMES, normal
 from .tables.cells import text_of
 
 NOT_A_COLUMN = (
-    "clips[...] takes the name of a column or a slice; clips.select takes ids, positions or a "
-    "mask, and clips.clip(0) returns one clip"
+    "clips[...] takes the name of a column, a slice or a mask; clips.select takes ids or "
+    "positions, and clips.clip(0) returns one clip"
 )
 
 
@@ -70,14 +70,34 @@ def positions(
         return np.array([position[id_] for id_ in wanted], dtype=np.intp)
     values = np.asarray(values)
     if values.dtype == bool:
-        if len(values) != len(ids):
-            raise InputError(f"a mask of {len(values)} for {len(ids)} clips")
-        return np.flatnonzero(values)
+        return _masked(values, len(ids))
     if values.size and values.dtype.kind not in "iu":
         raise InputError(f"select takes ids, positions or a mask, not {values.dtype}")
     if values.size and not (-len(ids) <= values.min() and values.max() < len(ids)):
         raise InputError(f"position {values.max()} is not among {len(ids)} clips")
     return np.arange(len(ids))[values.astype(np.intp)]
+
+
+def sliced(which: Any, count: int) -> np.ndarray:
+    """Return the positions of a slice or mask of so many clips.
+
+    Examples
+    --------
+    >>> sliced(slice(1, None), 3).tolist(), sliced([True, False, True], 3).tolist()
+    ([1, 2], [0, 2])
+    """
+    if isinstance(which, slice):
+        return np.arange(count)[which]
+    mask = np.asarray(which)
+    if mask.dtype != bool or mask.ndim != 1:
+        raise InputError(NOT_A_COLUMN)
+    return _masked(mask, count)
+
+
+def _masked(mask: np.ndarray, count: int) -> np.ndarray:
+    if len(mask) != count:
+        raise InputError(f"a mask of {len(mask)} for {count} clips")
+    return np.flatnonzero(mask)
 
 
 def allowed_values(name: str, wanted: Any) -> set[Any]:

@@ -143,7 +143,7 @@ def predictions_of_frame(
     if "id" not in names:
         raise InputError(
             f"{source}: columns {', '.join(names) or 'none'}; expected id, label and one column "
-            "per class. reset_index() makes an index a column"
+            "per class. frame.rename_axis('id').reset_index() makes an index a column"
         )
     ids, given = table["id"].tolist(), [name for name in names if name not in OWN]
     if odd := [one for one in ids if not isinstance(one, str)]:

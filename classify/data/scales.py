@@ -146,7 +146,7 @@ class ScaleTask(Task):
             first = int(np.flatnonzero(~rated)[0])
             raise InputError(
                 f"{clips.source}: {int((~rated).sum())} clips have no rating for "
-                f"{', '.join(self.labels)} (first in line {clips.line(first)}); rate them, leave "
+                f"{', '.join(self.labels)} (first in {clips.spot(first)}); rate them, leave "
                 "them out of the table, or set unlabelled: drop in a recipe"
             )
         kept = clips.select(rated)
@@ -214,7 +214,7 @@ class ScaleTask(Task):
         filled = np.array([cell != "" for cell in read], dtype=bool)
         odd = np.flatnonzero(filled & np.isnan(numbers))
         if len(odd):
-            shown = listed([f"{cells[row]!r} (line {clips.line(int(row))})" for row in odd])
+            shown = listed([f"{cells[row]!r} ({clips.spot(int(row))})" for row in odd])
             raise InputError(
                 f"{clips.source}: column {scale.column!r} holds {shown}; expected numbers from "
                 f"{scale.low:g} to {scale.high:g}, or blank where a clip was not rated"
@@ -224,7 +224,7 @@ class ScaleTask(Task):
             first = int(outside[0])
             raise InputError(
                 f"{clips.source}: {len(outside)} cells of column {scale.column!r} are not between "
-                f"{scale.low:g} and {scale.high:g} (first in line {clips.line(first)}: "
+                f"{scale.low:g} and {scale.high:g} (first in {clips.spot(first)}: "
                 f"{cells[first]}); correct them, or the range of {name} in the task"
             )
         return numbers

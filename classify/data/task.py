@@ -28,7 +28,7 @@ from ...cache.manifest.manifest import check_manifest
 from ...cache.manifest.tables.cells import text_of
 from .located_yaml import read_yaml
 from .predictions import Predictions
-from .task_file import check_label, is_numeric, plain_spec, spec_of
+from .task_file import NOT_A_TASK, check_label, is_numeric, plain_spec, spec_of
 from .vocabulary import any_case, resolve, shipped, unknown_labels, whole
 
 if TYPE_CHECKING:
@@ -176,9 +176,10 @@ class Task:
             return task
         if isinstance(task, Mapping):
             return cls.from_spec(task)
-        if str(task).endswith((".yaml", ".yml")):
-            return cls.read(task)
-        return cls.named(str(task))
+        if not isinstance(task, str | PathLike):
+            raise InputError(f"the task is of type {type(task).__name__}; {NOT_A_TASK}")
+        is_file = str(task).endswith((".yaml", ".yml"))
+        return cls.read(task) if is_file else cls.named(str(task))
 
     @classmethod
     def from_labels(cls, labels: Iterable[str], name: str = "labels") -> Task:

@@ -19,6 +19,9 @@ KEYS = (
     "name", "version", "extends", "vocabulary", "labels", "leave_out", "synonyms", "corpora",
     "values", "ignore_case",
 )  # fmt: skip
+NOT_A_TASK = (
+    "expected a Task, its name, a YAML file or a mapping; Task.from_labels takes labels alone"
+)
 BOOKS = ("emotions", "sentiments")
 NUMBERS = "regression"  # the other type of task: see affekt.classify.data.scales
 

@@ -144,7 +144,7 @@ def unknown_labels(
         name = repr(raw) if raw else "blank"
         plural = "row" if len(rows) == 1 else "rows"
         hint = nearest(any_case(raw), sorted(known)) if raw else ""
-        parts.append(f"  {name} ({len(rows)} {plural}, first in line {clips.line(rows[0])}).{hint}")
+        parts.append(f"  {name} ({len(rows)} {plural}, first in {clips.spot(rows[0])}).{hint}")
     more = f"\n  and {len(unknown) - 10} more" if len(unknown) > 10 else ""
     noun = "a label" if len(unknown) == 1 else f"{len(unknown)} labels"
     folded: dict[str, set[str | None]] = {}

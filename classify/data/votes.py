@@ -98,8 +98,8 @@ def read_votes(clips: Manifest, classes: Sequence[str] | None = None) -> Votes:
     empty = np.flatnonzero(counts.sum(axis=1) <= 0)
     if len(empty):
         raise InputError(
-            f"{len(empty)} clips have no vote (first: {clips.source}, line "
-            f"{clips.line(int(empty[0]))}); leave them out or give them one"
+            f"{len(empty)} clips have no vote (first: "
+            f"{clips.place(int(empty[0]))}); leave them out or give them one"
         )
     return Votes(clips.ids, names, counts)
 
@@ -168,7 +168,7 @@ def task_votes(clips: Manifest, task: Task) -> Votes:
     if len(empty):
         raise InputError(
             f"{len(empty)} clips have a label and no vote for {', '.join(task.labels)} (first: "
-            f"{clips.source}, line {clips.line(int(empty[0]))}); give them one, or leave them out"
+            f"{clips.place(int(empty[0]))}); give them one, or leave them out"
         )
     return Votes(clips.ids, task.labels, counts)
 
@@ -224,7 +224,7 @@ def _from_json(text: str, clips: Manifest, position: int) -> dict[str, float]:
         row = None
     if not isinstance(row, dict):
         raise InputError(
-            f"{clips.source}, line {clips.line(position)}: label is {text!r}; expected votes as "
+            f"{clips.place(position)}: label is {text!r}; expected votes as "
             f'JSON ({{"anger": 3, "joy": 1}}), or columns named {PREFIX}anger, {PREFIX}joy, ...'
         )
     return {name: _number(value, clips.place(position)) for name, value in row.items()}

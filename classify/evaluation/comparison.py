@@ -24,6 +24,7 @@ from .reports.markdown.clips_and_training import describe_run
 from .reports.markdown.dimension_report import number_report
 from .reports.markdown.provenance import made
 from .reports.markdown.report import label_report, text_table
+from .reports.markdown.system_order import ordered
 from .reports.sections import Section, as_markdown
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Comparison:
     def to_frame(self) -> Any:
         """Return a pandas DataFrame with a row for each system: its scores on test, with intervals.
 
+        The order is that of `table`: what dev chose first, then by dev.
         Its ``attrs`` hold the whole comparison, for `from_frame`.
 
         Raises
@@ -106,10 +108,9 @@ class Comparison:
         return cls(json.loads(text))
 
     def _rows(self) -> dict[str, list[Any]]:
-        systems, measure = self.data["systems"], self.data.get("measure", "uar")
-        order = sorted(systems, key=lambda name: -systems[name]["test"][measure]["value"])
+        order = ordered(self.data)
         found: dict[str, list[Any]] = {"system": order}
-        tests = [systems[name]["test"] for name in order]
+        tests = [self.data["systems"][name]["test"] for name in order]
         for key in dict.fromkeys(key for one in tests for key in one):
             scores = [one.get(key, {}) for one in tests]  # labels alone have no NLL
             if all(isinstance(one, Mapping) for one in scores) and any(

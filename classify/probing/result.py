@@ -101,9 +101,8 @@ class Probe:
                     found.append(row)
         return found
 
-    @property
-    def frame(self) -> Any:
-        """`rows` as a pandas DataFrame.
+    def to_frame(self) -> Any:
+        """Return `rows` as a pandas DataFrame.
 
         Raises
         ------

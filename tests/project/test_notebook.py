@@ -81,6 +81,8 @@ def test_everything_is_shown_and_escaped(clips, tmp_path):
     row = frame[frame["system"] == "one"].iloc[0]
     assert row["uar"] == compared.data["systems"]["one"]["test"]["uar"]["value"]
     assert list(frame["uar"]) == sorted(frame["uar"], reverse=True)
+    last = frame["system"].iloc[-1]  # chosen on dev, it comes first
+    assert Comparison({**compared.data, "chosen": last}).to_frame()["system"][0] == last
     assert Comparison.from_frame(frame).data == compared.data
     assert Comparison.from_frame(frame[frame["uar"] > 0]).json() == compared.json()
     with pytest.raises(InputError, match=r"comparison\.json"):
@@ -124,7 +126,7 @@ def test_a_frame_of_predictions_reads_back(clips, hard):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda f: f.drop(columns="id"), "reset_index"),
+        (lambda f: f.drop(columns="id"), r"rename_axis\('id'\)\.reset_index\(\)"),
         (lambda f: f.assign(id=range(len(f))), "dtype"),
         (lambda f: f.assign(b="x"), "expected numbers"),
         (lambda f: f.assign(b=2.0), "not summing to 1"),
@@ -153,3 +155,7 @@ def test_slices_of_a_manifest(clips):
     assert len(clips[100:]) == 0
     assert clips[5:6].line(0) == clips.line(5)
     assert list(clips["take"][:2]) == ["0", "1"]
+    assert clips[clips["take"] == "1"].ids == clips.where(take="1").ids != []
+    assert clips[np.arange(48) == 0].ids == ["c0"]
+    with pytest.raises(InputError, match="a mask of 2 for 48 clips"):
+        clips[[True, False]]

@@ -328,8 +328,8 @@ def _groups(clips: Manifest, column: str, scheme: str) -> np.ndarray:
     blank = [row for row, name in enumerate(names) if not name]
     if blank:
         raise InputError(
-            f"{clips.source}: {len(blank)} of {len(clips)} clips have no {column} (first in line "
-            f"{clips.line(blank[0])}); scheme {scheme!r} expects one for each. Fill the column, "
+            f"{clips.source}: {len(blank)} of {len(clips)} clips have no {column} (first in "
+            f"{clips.spot(blank[0])}); scheme {scheme!r} expects one for each. Fill the column, "
             "leave those clips out, or use scheme 'stratified' or 'column'"
         )
     if len(set(names)) == 1:

@@ -309,6 +309,11 @@ def test_a_mapping_with_what_yaml_made_of_a_label_is_refused(spec):
         Task.of(spec)
 
 
+def test_a_list_of_labels_is_no_task_but_makes_one():
+    with pytest.raises(InputError, match=r"type list; .* Task\.from_labels takes labels"):
+        Task.of(["a", "b"])
+
+
 def test_labels_zero_and_one_give_a_note():
     def encode(task, *labels, dataset=""):
         rows = [

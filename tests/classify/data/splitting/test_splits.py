@@ -160,7 +160,9 @@ def test_wrong_options_say_what_to_do(options, message):
 
 def test_clips_without_a_speaker_are_an_input_error():
     clips = corpus(speaker=lambda s, t: "" if (s, t) == (0, 3) else f"s{s}")
-    with pytest.raises(InputError, match=r"1 of 120 clips have no speaker.*Fill the column"):
+    with pytest.raises(
+        InputError, match=r"1 of 120 clips have no speaker \(first in row 4\).*Fill the column"
+    ):
         splits(clips, "speaker")
 
 
