@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from affekt.cache import Cache, InputError, row_key, text_digest
-from affekt.cache.rows.writer import Writer
+from affekt.cache.rows.writer import Batch, Writer
 
 from tests.support.cache_toy import DIM, LAYERS, make_clips, make_spec, row_values
 
@@ -171,3 +172,26 @@ def test_a_shard_has_as_many_rows_as_reach_its_number_of_bytes(space):
         for row in rows(space, make_clips(7)):
             writer.add(*row)
     assert sorted(len(space.index.rows(name)) for name in space.index.shards) == [1, 3, 3]
+
+
+def test_rows_wait_for_others_until_they_are_old(space):
+    clips = make_clips(133)
+    with space.writer() as writer:
+        for row in rows(space, clips)[:130]:  # handed over in three batches
+            writer.add(*row)
+    assert len(space.index.refresh().shards) == 1
+    with space.writer(seconds=-1) as writer:
+        for row in rows(space, clips)[130:]:
+            writer.add(*row)
+    assert len(space.index.refresh().shards) == 4
+
+
+def test_rows_are_as_old_as_the_first_of_them(space, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("affekt.cache.rows.writer.time", SimpleNamespace(monotonic=lambda: now[0]))
+    with space.writer(seconds=60.0) as writer:
+        for key, id_, values in rows(space, make_clips(2)):
+            assert writer.stored == []
+            now[0] += 50
+            writer._take(Batch(now[0] - 50, [(values, (key, id_, 1, 0.0), False)]))
+        assert len(writer.stored) == 2
