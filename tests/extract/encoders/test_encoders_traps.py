@@ -203,3 +203,9 @@ def test_no_layer_is_dropped_or_masked(tmp_path):
         TappedLayers(opened._model, "encoder.layers", "encoder").run(inputs, lambda s: s)
     with pytest.raises(AffektError, match="hidden states"):
         plain_states(opened._model, inputs, 4)
+
+
+def test_convolutions_that_a_configuration_leaves_out_are_the_librarys(tmp_path):
+    """The frames of a clip are counted by them, and say what is padding."""
+    less = altered("xlsr", tmp_path / "x", "config.json", conv_kernel=None, conv_stride=None)
+    assert open_backend(less).front._steps == backend("xlsr").front._steps
