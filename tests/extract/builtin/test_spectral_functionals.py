@@ -33,6 +33,7 @@ contours = arrays.arrays(
     np.float64,
     st.tuples(st.integers(1, 12), st.integers(1, 4)),
     elements=st.floats(-1e3, 1e3, width=32),
+    fill=st.nothing(),  # each number is drawn
 )
 
 
