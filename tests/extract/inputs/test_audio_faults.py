@@ -29,6 +29,7 @@ def test_zero_bytes_header_only_zero_samples(sound, encode):
     assert code_of(encode(sound())[:36]) == "empty"
     for format in ("WAV", "FLAC", "AIFF"):
         assert code_of(encode(sound()[:0], format=format)) == "empty", format
+    assert decode(encode(sound()[:1]), RATE).samples.shape == (1,)
 
 
 @pytest.mark.parametrize(
