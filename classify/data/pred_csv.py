@@ -13,7 +13,7 @@ import numpy as np
 
 from ...cache.errors import InputError, listed, nearest
 from ...cache.files.reading import parse_json
-from ...cache.manifest.tables.cells import is_frame, with_points
+from ...cache.manifest.tables.cells import is_frame, text_of, with_points
 from ...cache.manifest.tables.separated import delimiter_of
 from ...cache.manifest.tables.sources import opened
 from .escape import restored
@@ -151,13 +151,15 @@ def predictions_of_frame(
             f"{source}: the id {odd[0]!r} is not text; read the table with dtype={{'id': str}}, "
             "so that 01 stays 01"
         )
-    chosen = [str(one) for one in table["label"].tolist()] if "label" in names else None
+    chosen = [text_of(one) for one in table["label"].tolist()] if "label" in names else None
     try:
-        proba = table.loc[:, given].to_numpy(dtype=np.float64)
+        proba = np.array(table.loc[:, given], dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"{source}: columns {', '.join(given)} are probabilities; expected numbers: {error}"
         ) from None
+    if (np.abs(proba.sum(axis=1) - 1) > EXACT).any():
+        kind._undo_rounding([list(map(shortest, column)) for column in proba.T.tolist()], proba)
     return _predictions(kind, ids, given, proba, chosen, labels, source)
 
 

@@ -123,6 +123,15 @@ def test_a_frame_of_predictions_reads_back(clips, hard):
     assert labels_alone.label == found.label
 
 
+def test_a_frame_is_read_as_its_file(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    rounded = pandas.DataFrame({"id": ["a", "b"], "x": [0.47, 1], "y": [0.44, 0], "z": [0.08, 0]})
+    without = pandas.DataFrame({"id": ["a", "b"], "label": ["x", None]})  # no prediction
+    for frame in (rounded, without):
+        frame.to_csv(tmp_path / "pred.csv", index=False)
+        assert Predictions.from_frame(frame) == Predictions.read(tmp_path / "pred.csv")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
