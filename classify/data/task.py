@@ -98,6 +98,7 @@ class Task:
     of_numbers: ClassVar[type[Task]]  # the one other kind, which `scales` sets
 
     def __post_init__(self, saved: bool):
+        object.__setattr__(self, "labels", tuple(self.labels))  # a list would equal no other task
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
             raise InputError(
                 f"task {self.name!r} has the labels {list(self.labels)}; "
@@ -231,8 +232,7 @@ class Task:
             else:
                 names = ("corpora", "values", "ignore_case", "version")
                 more: Any = {name: record[name] for name in names if name in record}
-                labels = tuple(record["labels"])
-                task = cls(record["name"], labels, record["map"], **more, saved=True)
+                task = cls(record["name"], record["labels"], record["map"], **more, saved=True)
         except KeyError as error:
             raise InputError(f"a task record without {error}") from error
         if record.get("hash", task.hash) != task.hash:

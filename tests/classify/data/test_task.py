@@ -310,6 +310,8 @@ def test_a_mapping_with_what_yaml_made_of_a_label_is_refused(spec):
 
 
 def test_a_list_of_labels_is_no_task_but_makes_one():
+    task = Task("labels", ["a", "b"], {"a": "a", "b": "b"})
+    assert task == Task.from_labels(["a", "b"]) == Task.from_record(task.record())
     with pytest.raises(InputError, match=r"type list; .* Task\.from_labels takes labels"):
         Task.of(["a", "b"])
 
