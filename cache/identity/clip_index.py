@@ -125,9 +125,6 @@ class ClipIndex:
         self._known = Lines()
         self._lock = threading.Lock()
 
-    def __len__(self) -> int:
-        return len(self._known)
-
     def refresh(self) -> ClipIndex:
         """Read the segments that are new; those that have changed are not used."""
         with self._lock:

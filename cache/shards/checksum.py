@@ -73,8 +73,6 @@ def checksums(vectors: np.ndarray, keys: np.ndarray, layer: int) -> np.ndarray:
 
 def _words(vectors: np.ndarray) -> np.ndarray:
     """Return the bytes of each vector as 8-byte words, the last one filled up with zeros."""
-    if vectors.dtype.byteorder == ">":
-        vectors = vectors.astype(vectors.dtype.newbyteorder("<"))
     vectors = np.ascontiguousarray(vectors)
     width = vectors.shape[1] * vectors.itemsize
     if width % WORD.itemsize == 0:

@@ -30,12 +30,6 @@ class SparseFile(io.RawIOBase):
         self._at = 0
         self.size = 0
 
-    def readable(self) -> bool:
-        """It is, and writable and seekable."""
-        return True
-
-    writable = seekable = readable
-
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a byte."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]

@@ -87,8 +87,6 @@ class Vectors:
         ndarray of int
             Those of `into` whose vectors are damaged; their values in `out` mean nothing.
         """
-        if not len(rows):
-            return np.empty(0, np.intp)
         bad = []
         straight, apart = False, np.diff(rows) > 1 + GAP // self.width
         if out.dtype == self.dtype and out.flags.c_contiguous:

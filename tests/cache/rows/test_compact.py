@@ -65,6 +65,23 @@ def test_compact_in_groups_with_twins_across_them(space):
     np.testing.assert_array_equal(space.cache.read(space, clips), expected(space, clips))
 
 
+def test_compact_removes_a_shard_of_nothing_but_twins(cache, space):
+    clips = make_clips(100)
+    fill(space, clips)
+    [large] = shards(space)
+    for clip in clips:  # of two shards with a row, the first by name keeps it
+        with Cache(cache.path).space("toy").writer() as writer:
+            key = row_key(space.key, "text", text_digest(clip.text))
+            writer.add(key, clip.id, row_values(clip.text), 3, 0.5)
+        [small] = {*shards(space)} - {large}
+        if small > large:
+            break
+        small.unlink()
+    assert space.compact(small=large.stat().st_size) == (2, 1)
+    assert shards(space) == [large]
+    np.testing.assert_array_equal(space.cache.read(space, clips), expected(space, clips))
+
+
 def test_compact_leaves_a_damaged_shard_alone(cache, space):
     clips = make_clips(30)
     fill(space, clips, rows=10)
