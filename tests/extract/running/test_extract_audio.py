@@ -236,3 +236,12 @@ def test_encoder_refuses_arrays_that_are_not_audio():
     assert isinstance(good, Pooled)
     assert isinstance(nan, Unusable)
     assert nan.code == "non_finite_input"
+
+
+def test_encoder_cuts_what_is_longer_than_its_limit():
+    samples = np.random.default_rng(0).standard_normal(3 * RATE).astype(np.float32)
+    [cut] = Encoder.of(Simple(), long="truncate", max_seconds=2.0).embed([samples])
+    [expected] = Encoder.of(Simple()).embed([samples[: 2 * RATE]])
+    assert isinstance(cut, Pooled)
+    assert isinstance(expected, Pooled)
+    assert np.array_equal(cut.values, expected.values)

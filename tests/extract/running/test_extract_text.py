@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import unicodedata
@@ -11,7 +12,7 @@ import pytest
 from affekt.cache import Cache, InputError, Manifest
 from affekt.cache.identity.content_digests import row_key
 from affekt.extract import Encoder, Pooled, Unusable, extract
-from affekt.extract.builtin.ngram import Ngram
+from affekt.extract.builtin.ngram import VERSION, Ngram
 from affekt.extract.inputs.text_checks import ready_text
 from affekt.extract.running.embedding import run_extraction
 from hypothesis import given, settings, strategies as st
@@ -129,6 +130,8 @@ def test_ngram_is_the_same_in_every_process():
     }
     [digest] = found
     assert len(digest) == 17
+    signs = np.sign(vector("¡Qué alegría, 世界! 😀")).astype(np.int8)  # from the hashes alone
+    assert (VERSION, hashlib.sha256(signs.tobytes()).hexdigest()[:16]) == (1, "d642f8233d5d8b84")
 
 
 @pytest.mark.parametrize(
