@@ -167,7 +167,7 @@ def share(handle: int, folder: Path) -> None:
         with suppress(OSError):  # another user's file, or a group that the user is not in
             os.fchown(handle, -1, status.st_gid)
         with suppress(OSError):  # also of a file system without permissions
-            os.fchmod(handle, stat.S_IMODE(status.st_mode) & 0o666)
+            os.fchmod(handle, stat.S_IMODE(status.st_mode) & 0o666 | 0o600)  # its owner's, always
 
 
 def share_folder(folder: Path) -> None:

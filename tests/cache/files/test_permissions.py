@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from affekt.cache import Cache
 from affekt.cache.files import durable
+from affekt.classify.experiments.results.uses_of_test import record_use, uses_file
 
 from tests.support.cache_toy import fill, make_clips, make_spec
 
@@ -107,6 +108,14 @@ def test_two_users_of_a_group_share_a_cache(tmp_path, bits):
         assert stat.S_IMODE((folder / "c.test-uses.jsonl").stat().st_mode) == 0o660
     finally:
         shutil.rmtree(folder)
+
+
+def test_the_uses_beside_a_cache_that_is_only_read_can_be_counted_on(tmp_path):
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c").chmod(0o555)
+    assert record_use(uses_file(tmp_path / "c"), ["a"], 1) == {"choices": 1}
+    assert stat.S_IMODE(uses_file(tmp_path / "c").stat().st_mode) == 0o644
+    assert record_use(uses_file(tmp_path / "c"), ["a"], 2) == {"choices": 2}
 
 
 @pytest.mark.parametrize("code", [errno.EXDEV, errno.EACCES, errno.EPERM])
