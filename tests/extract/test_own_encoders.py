@@ -63,6 +63,12 @@ def test_defaults_of_the_base_class_are_enough(cache):
     assert fields["layers"] == {"semantics": "own", "count": 1, "dim": 2}
 
 
+def test_labels_of_the_columns_are_in_the_spec():
+    one = Letters()
+    one.labels = ("short", "long")
+    assert Encoder.of(one).spec.labels == ["short", "long"]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -128,10 +128,7 @@ def arguments_of(
 
 def _packed(_module: Any, names: list[str], features: Any, mask: Any) -> dict:
     """Frames without padding, and their number."""
-    made = {names[0]: features[0][:, mask[0].bool()], "feature_lens": mask.sum(-1)}
-    if "aftercnn_lens" in names:
-        made["aftercnn_lens"] = (made["feature_lens"] - 1) // 2 + 1
-    return made
+    return {names[0]: features[0][:, mask[0].bool()], "feature_lens": mask.sum(-1)}
 
 
 def _mask_4d(module: Any, names: list[str], features: Any, mask: Any) -> dict:
