@@ -101,8 +101,9 @@ class Probe:
                     found.append(row)
         return found
 
-    def to_frame(self) -> Any:
-        """Return `rows` as a pandas DataFrame.
+    @property
+    def frame(self) -> Any:
+        """`rows` as a pandas DataFrame.
 
         Raises
         ------

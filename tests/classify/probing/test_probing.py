@@ -113,7 +113,7 @@ def test_what_is_chosen_and_shown(found, tmp_path):
     assert set(found.data["uar"]["by_language"]) == {"deu", "eng"}
     assert [fold["name"] for fold in found.data["folds"]] == [f"fold {n}" for n in range(1, 6)]
     assert json.loads(found.to_json()) == found.data
-    frame = found.to_frame()
+    frame = found.frame
     assert len(frame) == 5 * 3  # layers, and all clips and two languages
     assert frame[frame.chosen].layer.unique().tolist() == [1]
     text = found.table()

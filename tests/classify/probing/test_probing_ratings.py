@@ -208,7 +208,7 @@ def test_what_is_shown(found, tmp_path):
     assert found.chosen["space"] == "a"
     assert found.chosen["layer"] == 1
     assert json.loads(found.to_json()) == found.data
-    frame = found.to_frame()
+    frame = found.frame
     assert len(frame) == 5 * 4 * 3  # layers, all clips and three languages, mean and dimensions
     assert list(frame.columns[:6]) == ["space", "layer", "alpha", "language", "dimension", "ccc"]
     chosen = frame[frame.chosen & (frame.language == "all")].set_index("dimension").ccc
@@ -230,7 +230,7 @@ def test_one_dimension_has_no_column_of_its_own(corpus):
     one = {**SPEC, "dimensions": {"valence": {"range": [1, 9]}}}
     rated = clips.select(clips["valence"] != "")
     found = probe(rated, a, Task.from_spec(one), alpha=[1.0], scheme="leave-one-language-out")
-    assert "dimension" not in found.to_frame().columns
+    assert "dimension" not in found.frame.columns
     assert "valence" not in found.table()
     assert [fold["name"] for fold in found.data["folds"]] == ["deu", "eng", "spa"]
     assert len(found.plot().axes) == 4
