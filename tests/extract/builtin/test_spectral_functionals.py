@@ -95,6 +95,9 @@ def test_level_of_an_amplitude_ramp():
     tone = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
     levels = [level_db(tone * 10 ** (-db / 20)) for db in range(0, 80, 20)]
     np.testing.assert_allclose(levels, -3.01 - np.arange(0, 80, 20), atol=0.05)
+    for quieter, level in ((29, -6.01), (31, -3.01)):  # what is 30 dB below does not count
+        both = np.concatenate([tone, tone * 10 ** (-quieter / 20)])
+        assert abs(level_db(both) - level) < 0.05
 
 
 def test_mel_scale_and_its_inverse():

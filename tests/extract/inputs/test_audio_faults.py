@@ -76,6 +76,12 @@ def test_one_byte_is_missing(sound, encode):
     assert len(decode(less[:9000], RATE, damage="accept").samples) == (9000 - 44) // 2
 
 
+def test_the_last_frame_of_an_mp3_is_cut(sound, encode):
+    data = encode(sound(3.0), format="MP3")
+    assert decode(data, RATE).flags == ()
+    assert decode(data[:-20], RATE).flags == ("unfinished",)
+
+
 @pytest.mark.parametrize("format", ["FLAC", "MP3", "OGG"])
 @pytest.mark.parametrize("keep", [0.9, 0.6, 0.3])
 def test_truncated_compressed(sound, encode, format, keep):
