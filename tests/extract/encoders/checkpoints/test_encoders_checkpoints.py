@@ -13,8 +13,10 @@ from affekt.classify.cli import affekt
 from affekt.classify.experiments.recipes.recipe import Recipe
 from affekt.classify.models.new_clips.own_encoders import open_encoder
 from affekt.extract import Encoder
+from affekt.extract.encoders.checkpoints import checkpoint
 from affekt.extract.encoders.checkpoints.converting import converted
 from affekt.extract.encoders.opening import open_backend
+from affekt.extract.hub import Place
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
@@ -257,3 +259,21 @@ def test_a_query_of_the_hub_is_announced_only_if_it_is_made(tmp_path, monkeypatc
         open_backend("my-modell")
     assert "Did you mean" in caplog.text
     assert ("The Hub is asked" in caplog.text) is not offline
+
+
+def test_a_pickle_is_downloaded_only_where_there_is_nothing_else(tmp_path, monkeypatch):
+    shutil.copytree(model_folder("bert"), tmp_path / "bert")
+    asked = []
+
+    def fetched(name, revision, allow, what):
+        asked.append(allow)
+        if "pytorch_model*.bin" in allow:
+            (tmp_path / "bert" / "pytorch_model.bin").write_bytes(b"weights")
+        return Place(tmp_path / "bert", name, "0" * 40)
+
+    monkeypatch.setattr(checkpoint, "locate", fetched)
+    assert checkpoint.find_checkpoint("some/bert").container == "safetensors"
+    assert len(asked) == 1
+    (tmp_path / "bert" / "model.safetensors").unlink()
+    assert checkpoint.find_checkpoint("some/bert").container == "pickle"
+    assert len(asked) == 3
