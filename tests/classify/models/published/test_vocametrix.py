@@ -97,8 +97,9 @@ def test_published_layouts(tmp_path, sizes, parameters):
     assert (layout.n_blocks, layout.feedforward, layout.hidden) == (4, 1024, sizes["hidden"])
     assert model.labels == ("negative", "neutral", "positive")
     X = inputs(sizes["width"], rows=2)
+    # of layout B PyTorch's own float32 is 4e-6 off, by the processor
     np.testing.assert_allclose(
-        model.predict_proba(X), expected(state, X, patch=64, heads=8), atol=2e-6
+        model.predict_proba(X), expected(state, X, patch=64, heads=8), atol=1e-5
     )
 
 
