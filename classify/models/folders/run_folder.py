@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ....cache.errors import InputError, expected_one_of
+from ....cache.errors import DamagedError, InputError, expected_one_of
 from ....cache.files.cache_marker import MARKER
 from ....cache.files.home_folder import at_home
-from ....cache.files.reading import read_note, read_object
+from ....cache.files.reading import check_regular, read_note, read_object
 from ....cache.manifest import Manifest
 from ...data.escape import restored
 
@@ -147,9 +147,10 @@ def learnt_from(folder: str | os.PathLike[str], clips: Manifest) -> str:
     """
     path = Path(folder) / "split.csv"
     try:
+        check_regular(path)
         with path.open(encoding="utf-8", newline="") as file:
             parts = [(restored(row["id"]), row["split"]) for row in csv.DictReader(file)]
-    except (OSError, ValueError, KeyError, csv.Error):
+    except (DamagedError, OSError, ValueError, KeyError, csv.Error):
         return ""  # no run, or a split from elsewhere
     known = {name for name, part in parts if part in ("train", "dev")}
     count = sum(name in known for name in clips.ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -178,6 +179,11 @@ def test_the_clips_that_the_run_learnt_from_are_named_in_a_sentence(ids, said, t
     warning = learnt_from(tmp_path, named).replace(str(tmp_path / "split.csv"), "")
     assert said in warning
     assert bool(said) is bool(warning)
+
+
+def test_a_pipe_in_place_of_the_split_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "split.csv")
+    assert not learnt_from(tmp_path, Manifest.from_rows([{"id": "1", "text": "oh"}]))
 
 
 def test_folds_answer_with_their_mean(corpus, clips):
