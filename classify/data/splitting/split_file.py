@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ....cache.errors import InputError, listed, nearest
+from ....cache.errors import DamagedError, InputError, listed, nearest
 from ....cache.files.home_folder import at_home
+from ....cache.files.reading import check_regular
 from ....cache.manifest.columns import normal
 from ....cache.manifest.tables.cells import PARTS as WORDS
 from ....cache.manifest.tables.table import read_table
@@ -145,9 +146,10 @@ def write_split(
 def _moved(path: Path, rows: Sequence[tuple[str, ...]]) -> tuple[int, int]:
     """Return how many of the clips in both divisions are elsewhere now, and how many there are."""
     try:
+        check_regular(path)
         with path.open(encoding="utf-8", newline="") as file:
             before = [tuple(map(restored, row)) for row in csv.reader(file)][1:]
-    except (OSError, ValueError, csv.Error):
+    except (DamagedError, OSError, ValueError, csv.Error):
         return 0, 0
     known = {row[0] for row in before if row}
     common = known & {row[0] for row in rows}

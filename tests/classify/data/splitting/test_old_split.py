@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections import Counter
 
 import pytest
@@ -193,3 +194,13 @@ def test_train_scores_every_fold_and_keeps_a_model_of_all_clips(tmp_path):
     path, _ = old_file(tmp_path, Manifest.read(table), "group-kfold")
     again = done("train", *options, "-o", str(tmp_path / "m3"), "--split", str(path), "--json")
     assert json.loads(again.stdout)["folds"] == record["folds"]
+
+
+def test_a_pipe_in_place_of_the_last_split_is_not_waited_for(tmp_path):
+    clips = Manifest.from_rows(
+        [{"id": str(n), "text": "oh", "label": "ab"[n % 2]} for n in range(8)]
+    )
+    found = splits(clips, "stratified")
+    os.mkfifo(tmp_path / "last.csv")
+    write_split(found, tmp_path / "split.csv", tmp_path / "last.csv", lambda line: None)
+    assert len((tmp_path / "split.csv").read_text().splitlines()) == 9
