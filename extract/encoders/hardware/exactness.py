@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -33,8 +33,8 @@ def exact_arithmetic(device: str = "cpu") -> Iterator[None]:
     'high'
     >>> torch.set_float32_matmul_precision("highest")
     """
-    exact = product_precision("highest"), _exact_convolutions()
-    with exact[0], exact[1], torch.inference_mode(), on_current(device):
+    convolutions = _exact_convolutions()
+    with product_precision("highest"), convolutions, torch.inference_mode(), on_current(device):
         yield
 
 
@@ -50,14 +50,16 @@ def product_precision(precision: str) -> Iterator[None]:
     >>> torch.get_float32_matmul_precision()
     'highest'
     """
-    backends: Any = torch.backends
-    try:
-        before = torch.get_float32_matmul_precision()
-    except RuntimeError:  # the process set a newer setting, and PyTorch does not mix the two
+    if _settings_are_newer():
+        backends: Any = torch.backends
         gpu, cpu = _BY_BACKEND[precision]
-        with _set([backends.cuda.matmul], gpu), _set([backends.mkldnn.matmul], cpu):
+        with (
+            _set([backends.cuda.matmul], "fp32_precision", gpu),
+            _set([backends.mkldnn.matmul], "fp32_precision", cpu),
+        ):
             yield
         return
+    before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
     try:
         yield
@@ -65,35 +67,31 @@ def product_precision(precision: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-@contextmanager
-def _exact_convolutions() -> Iterator[None]:
+def _exact_convolutions() -> AbstractContextManager[None]:
     backends: Any = torch.backends
+    if not _settings_are_newer():
+        return _set([backends.cudnn], "allow_tf32", False)
+    places = [kind for one in (backends.cudnn, backends.mkldnn) for kind in (one.conv, one.rnn)]
+    return _set(places, "fp32_precision", "ieee")
+
+
+def _settings_are_newer() -> bool:
+    """Whether the process has set a precision by backend; PyTorch does not mix the two ways."""
     try:
-        before = backends.cudnn.allow_tf32
+        torch.get_float32_matmul_precision()
+        _ = torch.backends.cudnn.allow_tf32
     except RuntimeError:
-        places = [
-            backends.cudnn.conv,
-            backends.cudnn.rnn,
-            backends.mkldnn.conv,
-            backends.mkldnn.rnn,
-        ]
-        with _set(places, "ieee"):
-            yield
-        return
-    backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        backends.cudnn.allow_tf32 = before
+        return True
+    return False
 
 
 @contextmanager
-def _set(places: Sequence[Any], precision: str) -> Iterator[None]:
-    before = [place.fp32_precision for place in places]
+def _set(places: Sequence[Any], name: str, value: Any) -> Iterator[None]:
+    before = [getattr(place, name) for place in places]
     for place in places:
-        place.fp32_precision = precision
+        setattr(place, name, value)
     try:
         yield
     finally:
         for place, setting in zip(places, before, strict=True):
-            place.fp32_precision = setting
+            setattr(place, name, setting)

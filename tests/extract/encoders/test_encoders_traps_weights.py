@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers as tf
 from affekt.extract.encoders import open_backend
+from affekt.extract.encoders.hardware.exactness import exact_arithmetic
 
 from tests.support.encoder_models import (
     backend,
@@ -142,6 +143,20 @@ def test_the_newer_settings_of_a_process_are_put_aside_too():
         hook.remove()
     assert seen == ["ieee"]
     assert np.array_equal(exact, again)
+
+
+def test_convolutions_are_exact_too_where_the_newer_settings_are_used():
+    places = [torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv, torch.backends.mkldnn.rnn]
+    before = [place.fp32_precision for place in places]
+    try:
+        for place in places:
+            place.fp32_precision = "bf16"
+        with exact_arithmetic():
+            assert [place.fp32_precision for place in places] == ["ieee"] * 3
+        assert [place.fp32_precision for place in places] == ["bf16"] * 3
+    finally:
+        for place, setting in zip(places, before, strict=True):
+            place.fp32_precision = setting
 
 
 def test_random_models_have_no_trivial_norms():
