@@ -215,18 +215,19 @@ def test_one_place_and_a_slow_body(models):
         assert service.client.post("/predict", files={"audio": ("a", wav())}).status_code == 200
 
 
+def timeline(service: Served, sound: bytes, hop: float, answers: list[httpx.Response]) -> None:
+    where = f"{service.url}/predict?window=1&hop={hop}"
+    sent = {"audio": ("talk.wav", sound)}
+    answers.append(httpx.post(where, files=sent, timeout=60, trust_env=False))
+
+
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_with_the_last_answers_sent(models, how):
     """Timelines are under way when the signal comes; each is answered whole."""
     with served(str(models / "speech")) as service:
         answers: list[httpx.Response] = []
-
-        def ask() -> None:
-            sent = {"audio": ("talk.wav", wav(8))}
-            where = f"{service.url}/predict?window=1&hop=0.1"
-            answers.append(httpx.post(where, files=sent, timeout=60, trust_env=False))
-
-        clients = [threading.Thread(target=ask) for _ in range(3)]
+        asked = (service, wav(8), 0.1, answers)
+        clients = [threading.Thread(target=timeline, args=asked) for _ in range(3)]
         for client in clients:
             client.start()
         while service.client.get("/health").json()["under_way"] < 3:
@@ -244,13 +245,7 @@ def test_a_signal_ends_it_with_the_last_answers_sent(models, how):
 def test_a_second_signal_cuts_off_what_is_under_way_and_says_so(models):
     with served(str(models / "speech")) as service:
         answers: list[httpx.Response] = []
-
-        def ask() -> None:
-            sent = {"audio": ("talk.wav", wav(30))}
-            where = f"{service.url}/predict?window=1&hop=0.01"
-            answers.append(httpx.post(where, files=sent, timeout=60, trust_env=False))
-
-        client = threading.Thread(target=ask)
+        client = threading.Thread(target=timeline, args=(service, wav(30), 0.01, answers))
         client.start()
         while service.client.get("/health").json()["under_way"] < 1:
             assert not answers

@@ -143,14 +143,22 @@ def write_split(
     write_rows(path, rows, header)
 
 
-def _moved(path: Path, rows: Sequence[tuple[str, ...]]) -> tuple[int, int]:
-    """Return how many of the clips in both divisions are elsewhere now, and how many there are."""
+def last_rows(path: Path) -> list[list[str]]:
+    """Return the rows of the split.csv that an earlier run left, the header first.
+
+    A file that is missing, damaged or of another kind says nothing: there are no rows.
+    """
     try:
         check_regular(path)
         with path.open(encoding="utf-8", newline="") as file:
-            before = [tuple(map(restored, row)) for row in csv.reader(file)][1:]
+            return [list(map(restored, row)) for row in csv.reader(file)]
     except (DamagedError, OSError, ValueError, csv.Error):
-        return 0, 0
+        return []
+
+
+def _moved(path: Path, rows: Sequence[tuple[str, ...]]) -> tuple[int, int]:
+    """Return how many of the clips in both divisions are elsewhere now, and how many there are."""
+    before = [tuple(row) for row in last_rows(path)[1:]]
     known = {row[0] for row in before if row}
     common = known & {row[0] for row in rows}
     old, new = ({row for row in some if row and row[0] in common} for some in (before, rows))

@@ -142,7 +142,7 @@ def as_values(error: AffektError | OSError) -> dict[str, Any]:
         "message": str(error),
         "exit_code": error.exit_code if known else 1,
         "layers": getattr(error, "layers", []),
-        "system": None if known else [error.errno, error.strerror, error.filename],
+        "system": [] if known else [error.errno, error.strerror, error.filename],
     }
 
 
@@ -154,7 +154,7 @@ def reraise(error: Mapping[str, Any]) -> AffektError | OSError:
     >>> reraise(as_values(OSError(28, "No space left on device", "my.cache")))
     OSError(28, 'No space left on device')
     """
-    if error["system"] is not None and error["system"][0] is not None:
+    if any(error["system"]):
         return OSError(*error["system"])
     if error["kind"] == "CanaryError":
         return CanaryError(error["message"], error["layers"])
