@@ -47,6 +47,11 @@ class Targets:
 def read_labels(y: np.ndarray) -> Targets:
     """Return targets for a vector of labels; one class only is an error."""
     check_classification_targets(y)
+    return of_labels(y)
+
+
+def of_labels(y: np.ndarray) -> Targets:
+    """Return targets for labels that need no check; nothing of scikit-learn is called."""
     classes, hard = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise InputError(

@@ -172,7 +172,7 @@ def _check_voter(entry: MemberEntry, ready: Prepared) -> None:
 
 def _check_train(entry: MemberEntry, share: Share, task: Task) -> None:
     """Check that train has every dimension, and each label that a weight is given for."""
-    from ...heads.targets import class_weights, read_labels
+    from ...heads.targets import class_weights, of_labels
 
     if not entry.head:
         return
@@ -184,7 +184,7 @@ def _check_train(entry: MemberEntry, share: Share, task: Task) -> None:
         ones = np.ones(len(part.train))
         for values in entry.settings.get("class_weight", ()):
             with entry.naming("class_weight", where=where):
-                class_weights(values, read_labels(task.targets(part.train)), ones)
+                class_weights(values, of_labels(task.targets(part.train)), ones)
 
 
 def check_classes(entry: MemberEntry, labels: Sequence[Any], task: Task) -> None:

@@ -223,7 +223,7 @@ def test_a_space_that_is_named_as_an_encoder_is_offered(folder, monkeypatch):
 
 
 def test_a_check_counts_and_does_nothing_without_torch_or_scikit_learn(folder):
-    path = recipe(folder)
+    path = recipe(folder, ("C: 1}", "class_weight: balanced}"))
     code = (
         "import sys\n"
         "from affekt.classify.cli import main\n"
