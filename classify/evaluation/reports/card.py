@@ -21,7 +21,7 @@ from ...serving.loading import open_system
 from ..comparison import Comparison
 from .card_metadata import metadata
 from .markdown.choice_on_dev import test_uses, why_chosen
-from .markdown.column_tables import divides_like
+from .markdown.column_tables import divides_like, row_name
 from .markdown.markdown_tables import score
 from .markdown.system_order import chance, columns, groups_of, has_intervals
 from .sections import Table
@@ -135,14 +135,18 @@ def _map(data: Mapping[str, Any], entry: Mapping[str, Any], system: System | Non
 
 def _reads(member: str, parts: list[Mapping[str, Any]], system: System | None) -> str:
     """Return encoders and layers, by the names of the encoders where the models are there."""
-    layers = parts[0].get("chosen", {}).get("layers", {}) if parts else {}
+    chosen = [part.get("chosen", {}).get("layers", {}) for part in parts]
+    layers = {  # folds may have chosen differently
+        on: " or ".join(dict.fromkeys(md(one[on]) for one in chosen if on in one))
+        for on in (chosen[0] if chosen else {})
+    }
     if system and member in system.models and len(system.models[member].needs) == len(layers):
         specs = [need.spec for need in system.models[member].needs]
         names = [f"{one.modality}: {one.fields['encoder']['name']}" for one in specs]
     else:
         names = list(layers)
     return "; ".join(
-        f"{md(encoder)}, layer {md(layer)}"
+        f"{md(encoder)}, layer {layer}"
         for encoder, layer in zip(names, layers.values(), strict=True)
     )
 
@@ -187,7 +191,7 @@ def _results(data: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> st
             )
         else:
             rows = [
-                [md(value), str(row["clips"]), score(row["systems"][name][lead])]
+                [row_name(value, row), str(row["clips"]), score(row["systems"][name][lead])]
                 for value, row in found["values"].items()
             ]
             parts.append(Table([md(column), "clips", title], rows))

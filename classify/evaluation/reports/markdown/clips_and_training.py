@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .....cache.errors import counted
@@ -117,8 +117,11 @@ def _settings(name: str, record: Mapping[str, Any], measure: str) -> list[str | 
                 f"{over['low']:.3f} to {over['high']:.3f}); the seed with the best dev {measure} "
                 "is the member"
             )
-        lines.append(text)
-        rest = _defaults(part.get("trained", {}), chosen["settings"])
+        trained = part.get("trained", {})
+        lines.append("; ".join([text, *_found(trained, chosen["settings"])]))
+        told = {*chosen["settings"], *trained.keys() & {"C"}}
+        settings = trained.get("settings", {}).items()
+        rest = [f"{md(k)} {md(v)}" for k, v in settings if k not in told]
         if count == len(record["parts"]) and rest:
             lines.append([f"defaults: {', '.join(rest)}"])
     return lines
@@ -129,20 +132,16 @@ def _layer(layer: Any) -> str:
     return "last layer" if layer == -1 else f"layer {md(layer)}"
 
 
-def _defaults(trained: Mapping[str, Any], named: Mapping[str, Any]) -> list[str]:
-    """Return the settings that the recipe left open, and what training chose."""
-    settings = {
-        **trained.get("settings", {}),
-        **({"C": f"{trained['C']:.3g}"} if "C" in trained else {}),
-    }
-    rest = [f"{md(k)} {md(v)}" for k, v in settings.items() if k not in named]
+def _found(trained: Mapping[str, Any], named: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what training settled on by itself: it may differ from fold to fold."""
+    if "C" in trained and "C" not in named:
+        yield f"C came to {trained['C']:.3g}"
     if "shrinkage" in trained:
-        rest.append(f"the shrinkage came to {trained['shrinkage']:.2f}")
-    if "epochs" in trained:
+        yield f"the shrinkage came to {trained['shrinkage']:.2f}"
+    if (epochs := trained.get("epochs")) is not None:
         early = ", stopped early on dev, so its dev score is a little too high"
         ended = {"patience": early, "interrupted": ", interrupted"}
-        rest.append(f"trained for {trained['epochs']} epochs{ended.get(trained['stopped'], '')}")
-    return rest
+        yield f"trained for {counted(epochs, 'epoch')}{ended.get(trained['stopped'], '')}"
 
 
 def layer_curves(data: Data) -> dict[str, list[tuple[int, float]]]:

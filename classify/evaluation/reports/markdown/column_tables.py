@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -88,6 +90,12 @@ def divides_like(data: Data, column: str) -> str | None:
     return first if (first := next(alike)) != column else None
 
 
+def row_name(value: str, row: Mapping[str, Any]) -> str:
+    """Return a value of a column, with the labels that it lacks: its UAR is over the others."""
+    absent = some([md(label) for label in row.get("absent", ())], 5)
+    return md(value) + (f" (no {absent})" if absent else "")
+
+
 def table_of(data: Data, column: str) -> tuple[Table, list[str]]:
     """Return the table by a column, in the measure that dev chose by, and warnings below it."""
     part, names = data["by"][column], ordered(data)[:MOST_SYSTEMS]
@@ -95,10 +103,8 @@ def table_of(data: Data, column: str) -> tuple[Table, list[str]]:
     rows = []
     warned: dict[str, list[str]] = {}
     for value, row in part["values"].items():
-        absent = some([md(label) for label in row.get("absent", ())], 5)
-        shown = md(value) + (f" (no {absent})" if absent else "")
         cells = [score(row["systems"][name][lead]) for name in names]
-        rows.append([shown, str(row["clips"]), str(row["groups"]), *cells])
+        rows.append([row_name(value, row), str(row["clips"]), str(row["groups"]), *cells])
         for warning in row["warnings"]:
             warned.setdefault(warning, []).append(md(value))
     macro = [

@@ -70,6 +70,23 @@ def test_it_is_written_as_it_was(case, file, tmp_path, monkeypatch):
     assert text == (GOLDEN / case / file).read_text("utf-8")
 
 
+def test_what_each_fold_settled_on_is_told_of_that_fold(tmp_path):
+    data = read("folds")
+    parts = data["run"]["members"]["speech-lr"]["parts"]
+    for count, part in enumerate(parts, 1):
+        part["chosen"]["layers"] = {"speech": min(count, 2)}
+        part["trained"] |= {"epochs": count, "stopped": "max_epochs"}
+    text = as_markdown(describe_run(data["run"], "clips.csv"))
+    told = re.findall(r"- speech-lr, .*: .*layer (\d) of.*; trained for (\d epochs?)\n", text)
+    assert told == [("1", "1 epoch"), ("2", "2 epochs"), ("2", "3 epochs")]
+    assert len(re.findall("trained for", text)) == len(parts)
+    data["by"]["language"]["values"]["deu"]["absent"] = ["neutral"]
+    (tmp_path / "comparison.json").write_text(json.dumps(data), "utf-8")
+    text = model_card(tmp_path, "speech-lr")
+    assert "| speech, layer 1 or 2 |" in text
+    assert "| deu (no neutral) |" in text
+
+
 def numbers(value: Any) -> Iterator[float]:
     if isinstance(value, dict):
         for item in value.values():
