@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import click
 
 from ..errors import counted, in_shell, nearest_beside
 from .command import Group
-from .terminal import JSON, ROOT, read_clips
+from .terminal import JSON, ROOT, aligned, print_json, read_clips
 
 
 class _ExistingPath(click.Path):
@@ -47,10 +49,11 @@ def list_spaces(folder: str, as_json: bool) -> None:
     rows = [space.summary() for space in opened.spaces()]
     broken = opened.broken()
     if as_json:
-        _echo_json({"spaces": rows, "broken": broken})
+        print_json({"spaces": rows, "broken": broken}, indent=2)
         return
     names = ("name", "rows", "layers", "dim", "dtype", "shards", "bytes", "failures")
-    _echo_table(names, [[row[name] for name in names] for row in rows])
+    cells = [[str(row[name]) for name in names] for row in rows]
+    click.echo("\n".join(aligned([names, *cells], left=1)))
     for why in broken.values():
         click.echo(why, err=True)
 
@@ -68,7 +71,7 @@ def show(folder: str, space: str | None, as_json: bool) -> None:
         for found in spaces
     ]
     if as_json:
-        _echo_json(shown)
+        print_json(shown, indent=2)
         return
     for item in shown:
         click.echo(
@@ -89,10 +92,10 @@ def verify(folder: str, quick: bool, as_json: bool) -> None:
     from ..care import verify
 
     opened = _opened(folder)
-    with _Bar("verify", "shards") as progress:
+    with _bar("verify", "shards") as progress:
         report = verify(opened, quick=quick, progress=progress)
     if as_json:
-        _echo_json(report.as_dict())
+        print_json(report.as_dict(), indent=2)
     else:
         for finding in report.findings:
             damaged = "damaged" if finding.aside else "not checked"
@@ -121,10 +124,10 @@ def repair(folder: str, as_json: bool) -> None:
     from ..care import repair
     from ..errors import listed
 
-    with _Bar("verify", "shards") as progress:
+    with _bar("verify", "shards") as progress:
         done = repair(_opened(folder), progress)
     if as_json:
-        _echo_json(vars(done))
+        print_json(vars(done), indent=2)
     else:
         for verb, paths in (("moved to quarantine/", done.moved), ("rebuilt", done.rebuilt)):
             for path in paths:
@@ -152,7 +155,7 @@ def compact(folder: str, spaces: tuple[str, ...]) -> None:
     """Merge small shards into large ones, while others may read and write."""
     opened = _opened(folder)
     for space in [opened.space(name) for name in spaces] or opened.spaces():
-        with _Bar(space.name, "merges") as progress:
+        with _bar(space.name, "merges") as progress:
             before, after = space.compact(progress)
         click.echo(f"{space.name}: {counted(before, 'shard')} before, {after} after")
 
@@ -180,7 +183,7 @@ def pack(
     from ..care import pack
 
     clips = read_clips(manifest, root) if manifest else None
-    with _Bar("pack", "rows") as progress:
+    with _bar("pack", "rows") as progress:
         path = pack(
             _opened(folder), out, clips, spaces or None, overwrite=overwrite, progress=progress
         )
@@ -256,7 +259,7 @@ def merge(sources: tuple[str, ...], out: str) -> None:
     from ..cache import Cache
     from ..care import merge
 
-    with _Bar("merge", "shards") as progress:
+    with _bar("merge", "shards") as progress:
         count = merge([_opened(name, readonly=True) for name in sources], Cache(out), progress)
     click.echo(f"{counted(count, 'shard')} copied")
 
@@ -277,10 +280,10 @@ def sync(source: str, target: str, as_json: bool) -> None:
 
     first = source if "://" in source else _opened(source, readonly=True)
     second = target if "://" in target else Cache(target)
-    with _Bar("sync", "shards") as progress:
+    with _bar("sync", "shards") as progress:
         done = sync(first, second, progress)
     if as_json:
-        _echo_json(vars(done))
+        print_json(vars(done), indent=2)
     else:
         click.echo(
             f"{counted(done.copied, 'shard')} copied, {done.bytes / 1e6:.1f} MB; {done.present} "
@@ -304,24 +307,6 @@ def _opened(folder: str, readonly: bool = False):
     return Cache(folder, readonly=readonly)
 
 
-def _echo_json(value) -> None:
-    import json
-
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _echo_table(names, rows) -> None:
-    """Print columns: text to the left, numbers to the right."""
-    cells = [[str(name) for name in names], *([str(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
-    for row in cells:
-        pairs = zip(row, widths, strict=True)
-        text = [
-            c.rjust(w) if c.isdigit() or i > 0 else c.ljust(w) for i, (c, w) in enumerate(pairs)
-        ]
-        click.echo("  ".join(text).rstrip())
-
-
 def _indented(value, depth: int = 1) -> str:
     if not isinstance(value, dict):
         return f"{'  ' * depth}{value}"
@@ -334,22 +319,15 @@ def _indented(value, depth: int = 1) -> str:
     return "\n".join(lines)
 
 
-class _Bar:
-    """A progress bar on stderr, as a function of (done, total)."""
+@contextmanager
+def _bar(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function of (done, total) that draws a progress bar on stderr."""
+    from tqdm import tqdm
 
-    def __init__(self, what: str, unit: str):
-        self.what, self.unit, self.bar = what, unit, None
+    with tqdm(desc=what, unit=f" {unit}", disable=None) as bar:
 
-    def __enter__(self) -> _Bar:
-        return self
+        def draw(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
 
-    def __call__(self, done: int, total: int) -> None:
-        if self.bar is None:
-            from tqdm import tqdm
-
-            self.bar = tqdm(total=total, desc=self.what, unit=f" {self.unit}", disable=None)
-        self.bar.update(done - self.bar.n)
-
-    def __exit__(self, *error) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        yield draw

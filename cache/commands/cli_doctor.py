@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import platform
 import re
@@ -23,7 +22,7 @@ from affekt.machine import memory, processors
 from ..errors import AffektError, InputError, in_shell, listed
 from ..files.output_checks import check_takes_files
 from .command import Command
-from .terminal import JSON, PATH
+from .terminal import JSON, PATH, print_json
 
 MARKS = {"ok": "ok", "note": "note", "wrong": "WRONG"}
 
@@ -51,7 +50,7 @@ def doctor(ctx: click.Context, places: tuple[Path, ...], as_json: bool) -> None:
     wrong = sum(one.state == "wrong" for one in found)
     notes = sum(one.state == "note" for one in found)
     if as_json:
-        click.echo(json.dumps({"wrong": wrong, "findings": [vars(one) for one in found]}))
+        print_json({"wrong": wrong, "findings": [vars(one) for one in found]})
         ctx.exit(1 if wrong else 0)
     part = ""
     width = max(len(one.name) for one in found if one.part in ("versions", "machine"))

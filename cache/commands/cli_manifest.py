@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .command import Command
-from .terminal import JSON, PATH, ROOT, choice, echo_notes
+from .terminal import JSON, PATH, ROOT, choice, echo_notes, print_json
 
 if TYPE_CHECKING:
     from ..manifest import Manifest
@@ -82,7 +81,7 @@ def manifest(
         clips.moved(output.parent).write(output)
     summary = described(clips, found)
     if as_json:
-        click.echo(json.dumps(summary | {"output": output and str(output)}, ensure_ascii=False))
+        print_json(summary | {"output": output and str(output)})
         return
     click.echo(f"{source}: {counted(len(clips), 'clip')}, read as {found}")
     width = max(9, *(min(len(name), 24) for name in [*summary["columns"], *summary["kept"]]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import sys
@@ -52,6 +53,47 @@ def painted(text: str) -> str:
     for pattern, colour in PAINTED.items():
         text = pattern.sub(lambda match, colour=colour: f"\x1b[{colour}m{match[0]}\x1b[0m", text)
     return text
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int | None = None) -> list[str]:
+    """Return a line for each row of a table, in columns of equal width.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of str
+        The header first; each row has a cell for each column.
+    left : int, optional
+        How many of the first columns are left-aligned; all of them by default.
+
+    Examples
+    --------
+    >>> aligned([["system", "clips"], ["mean", "7"]], left=1)
+    ['system  clips', 'mean        7']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    left = len(widths) if left is None else left
+    return [
+        "  ".join(
+            cell.ljust(width) if at < left else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def print_json(value: Any, indent: int | None = None) -> None:
+    """Print JSON; hidden characters, and those that stdout cannot encode, as JSON escapes them."""
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(value, indent=indent, ensure_ascii=not unicode)
+    click.echo(HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+
+
+def print_result(value: Any, text: str, as_json: bool, indent: int | None = None) -> None:
+    """Print a result as JSON, or the text that says the same."""
+    if as_json:
+        print_json(value, indent)
+    else:
+        click.echo(text)
 
 
 def open_streams() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...cache.commands.command import Command
-from ...cache.commands.terminal import JSON, PATH, ROOT, read_clips
+from ...cache.commands.terminal import JSON, PATH, ROOT, print_result, read_clips
 from ...cache.errors import InputError, nearest_beside
 from ...cache.files.atomic_writes import write_whole
 from ...cache.files.file_locks import locked
@@ -115,7 +115,7 @@ def compare(
 
         right = {name: _int(name, text) for name, text in named_values("--counts", counts).items()}
         result = compare_counts(right, n)
-        click.echo(json.dumps(result, indent=1) if as_json else counts_text(result))
+        print_result(result, counts_text(result), as_json, indent=1)
         return
     if _are_runs(predictions, options):
         _compare_runs(predictions, measure, rope, as_json, **options)
@@ -142,7 +142,7 @@ def compare(
     if output is not None:
         _write(comparison, output, latex)
     text = "\n".join([comparison.table(), *comparison.differences(3)])
-    click.echo(comparison.json() if as_json else text, nl=not as_json)
+    print_result(json.loads(comparison.json()), text, as_json, indent=1)
     _draw(output, figures)
 
 
@@ -176,7 +176,7 @@ def _compare_runs(
     if output is not None:
         check_runs_folder(output)
     found = compare_runs(runs, measure=measure, rope=rope, random_state=random_state)
-    click.echo(json.dumps(found, indent=1) if as_json else runs_text(found))
+    print_result(found, runs_text(found), as_json, indent=1)
     if output is not None:
         click.echo(f"report: {write_runs(output, found)}", err=True)
 

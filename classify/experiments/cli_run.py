@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -11,7 +10,7 @@ import click
 
 from ...cache.commands.command import Command
 from ...cache.commands.heartbeat import heartbeat
-from ...cache.commands.terminal import JSON, PATH, ROOT
+from ...cache.commands.terminal import JSON, PATH, ROOT, print_json, print_result
 from ...cache.errors import AffektError, counted, in_shell
 from ..options import NO_FIGURES, TASK_OR_LABELS, check_n_jobs, to_stderr
 
@@ -39,8 +38,7 @@ def init(manifest: Path, output: Path, root: Path | None, task: str | None, as_j
 
     found = write_recipe(manifest, output, task, root)
     if as_json:
-        facts = {**vars(found), "path": str(found.path)}
-        click.echo(json.dumps(facts, ensure_ascii=False))
+        print_json({**vars(found), "path": str(found.path)})
         return
     click.echo(f"{manifest}: {', '.join([counted(found.clips, 'clip'), *found.facts])}")
     click.echo(f"  task     {found.task}")
@@ -154,7 +152,7 @@ def _check(recipe: Path, *, own: bool, as_json: bool) -> None:
     from .preview import preview
 
     found = preview(recipe)
-    click.echo(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else found.text())
+    print_result(found.as_dict(), found.text(), as_json)
 
 
 def report_outcome(
@@ -178,12 +176,8 @@ def draw(folder: Path, stop: Callable[[], bool] = lambda: False) -> None:
 def print_outcome(outcome: Outcome, *, as_json: bool = False, with_table: bool = True) -> None:
     """Print the table, where the report is, and what to do next."""
     if as_json:
-        summary = {
-            "folder": str(outcome.folder),
-            "did": outcome.did,
-            "quarantined": outcome.quarantined,
-        }
-        click.echo(json.dumps(summary, ensure_ascii=False))
+        folder = str(outcome.folder)
+        print_json({"folder": folder, "did": outcome.did, "quarantined": outcome.quarantined})
     else:
         if with_table:
             click.echo(outcome.table)

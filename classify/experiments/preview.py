@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...cache.commands.terminal import aligned
 from ...cache.errors import listed
 from ..data.splitting.findings import of_splits
-from ..evaluation.reports.markdown.markdown_tables import aligned
 from .embeddings import look, measure, unreadable
 from .members.shares import Division
 from .prepare import prepare
@@ -72,13 +72,13 @@ class Preview:
             minutes = "?" if one["seconds"] is None else _minutes(one["seconds"])
             counts = [str(one[key]) for key in ("clips", "stored", "failed", "to_embed")]
             rows.append([name, *counts, minutes])
-        lines += [*aligned(rows, right=range(1, 6)), ""]
+        lines += [*aligned(rows, left=1), ""]
         rows = [["member", "fold", "train", "dev", "test"]]
         for name, one in self.members.items():
             for fold in one["folds"]:
                 counts = [str(fold[key]) for key in ("train", "dev", "test")]
                 rows.append([name, fold["fold"] or "-", *counts])
-        lines += [*aligned(rows, right=range(2, 5)), ""]
+        lines += [*aligned(rows, left=2), ""]
         lines += self.notes
         if self.is_current:
             lines.append("Nothing to do: the report is up to date.")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ...cache.commands.command import Command
-from ...cache.commands.terminal import JSON, PATH, ROOT, read_clips, recordings
+from ...cache.commands.terminal import JSON, PATH, ROOT, print_result, read_clips, recordings
 from ...cache.files.output_checks import check_output
 from ...extract.encoders.hardware.device import DEVICE
 from ..options import CACHE, SCALE, TASK, check_numbers, numbers, read_scale, read_split, to_stderr
@@ -111,6 +111,6 @@ def probe(
     if figure is not None:
         found.plot(figure)
         to_stderr(f"Figure: {figure}")
-    click.echo(found.to_json() if as_json else found.table())
+    print_result(found.data, found.table(), as_json)
     if found.data["quarantined"]:
         click.get_current_context().exit(3)

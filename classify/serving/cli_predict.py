@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...cache.commands.command import Command
-from ...cache.commands.terminal import JSON, PATH, ROOT, recordings
+from ...cache.commands.terminal import JSON, PATH, ROOT, print_json, recordings
 from ...cache.errors import InputError, expected_one_of
 from ...cache.files.cache_marker import check_cache_folder
 from ...cache.files.output_checks import check_output
@@ -114,7 +114,7 @@ def predict(
     from ..models.new_clips.own_encoders import check_places
     from .loading import open_system
     from .missing_text import with_text
-    from .output import SHOWN, as_rows, print_json, say_remarks, show, write_output
+    from .output import SHOWN, as_rows, say_remarks, show, write_output
 
     _check_options(ctx.params)
     if ctx.obj:  # the process is our own: nothing will be fitted in it

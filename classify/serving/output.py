@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -153,12 +152,6 @@ def show(predictions: Predictions, rows: Sequence[dict[str, Any]]) -> None:
         click.echo("\n".join(_table(predictions)))
     elif rows:
         click.echo("\n\n".join(map(_readable, rows)))
-
-
-def print_json(value: Any) -> None:
-    """Print JSON; characters that stdout cannot encode are escaped."""
-    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    click.echo(json.dumps(value, ensure_ascii=not unicode))
 
 
 def as_rows(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ...cache.commands.command import Command
-from ...cache.commands.terminal import JSON, ROOT, choice, read_clips
+from ...cache.commands.terminal import JSON, ROOT, choice, print_result, read_clips
 from ...cache.errors import InputError, counted, listed, one_line
 from ..encoders.hardware.device import DEVICE, DTYPE
 from ..errors import Unusable
@@ -161,17 +160,17 @@ def extract(manifest: str, **options: Any) -> int:
     _check_content(clips, encoder.modality)
     common = {name: options[name] for name in ("part", "store_dtype", "rehash")}
     if options["spread_over"] is not None:
-        click.echo(_spread(clips, cache, encoder, common, options))
+        _spread(clips, cache, encoder, common, options)
         return 0
     if options["dry_run"]:
         planned = plan(clips, cache, encoder, **common, measure=True)
-        click.echo(json.dumps(planned.as_dict()) if options["as_json"] else _planned(planned))
+        print_result(planned.as_dict(), _planned(planned), options["as_json"])
         return 0
     names = ("engine", "workers", "address", "gpus_per_worker")
     how = {name: options[name] for name in names}
     done = run_extraction(clips, cache, encoder, **common, **how, progress=True)
     places = {id_: clips.place(i) for i, id_ in enumerate(clips.ids)} if done.failures else {}
-    click.echo(json.dumps(done.as_dict()) if options["as_json"] else _summary(done))
+    print_result(done.as_dict(), _summary(done), options["as_json"])
     for failure in done.failures[:_SHOWN]:
         where = places[failure.id]
         said = f"{failure.code}: {Unusable(failure.code, failure.message)}"
@@ -183,8 +182,8 @@ def extract(manifest: str, **options: Any) -> int:
 
 def _spread(
     clips: Manifest, cache: Cache, encoder: Encoder, common: dict[str, Any], options: dict[str, Any]
-) -> str:
-    """Return what each of some workers would have to do."""
+) -> None:
+    """Print what each of some workers would have to do."""
     from .plan import plan
     from .spread import spread, spread_table
 
@@ -198,9 +197,8 @@ def _spread(
     planned = plan(clips, cache, encoder, **common, measure=True)
     spec = encoder.spec.with_store_dtype(options["store_dtype"])
     shares = spread(clips, planned, spec, options["spread_over"])
-    if options["as_json"]:
-        return json.dumps({**planned.as_dict(), "parts": [asdict(share) for share in shares]})
-    return spread_table(planned, shares)
+    result = {**planned.as_dict(), "parts": [asdict(share) for share in shares]}
+    print_result(result, spread_table(planned, shares), options["as_json"])
 
 
 def _check_content(clips: Manifest, modality: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...cache.commands.terminal import aligned
 from ...cache.errors import InputError
 from ...cache.identity.spec import Spec
 from ...cache.manifest import Manifest
@@ -85,8 +86,8 @@ def spread(clips: Manifest, planned: Plan, spec: Spec, count: int) -> list[Share
 
 def spread_table(planned: Plan, shares: list[Share]) -> str:
     """Return the shares as a table, and how long all of it takes."""
-    names = ("part", "clips", "audio hours", "GB to read", "GB to store", "time")
-    cells = [names] + [
+    rows = [("part", "clips", "audio hours", "GB to read", "GB to store", "time")]
+    rows += [
         (
             f"{one.part}/{one.of}",
             str(one.clips),
@@ -97,13 +98,11 @@ def spread_table(planned: Plan, shares: list[Share]) -> str:
         )
         for one in shares
     ]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
-    lines = ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
     slowest = max(one.seconds for one in shares)
     return "\n".join(
         [
             f"{planned.clips} clips: {planned.hits} stored, {planned.misses} to compute",
-            *lines,
+            *aligned(rows, left=0),
             *([f"{planned.refused} will be refused: too large, or sparse"] * (planned.refused > 0)),
             f"about {human_time(slowest)} with {len(shares)} machines like this one,"
             f" {human_time(sum(one.seconds for one in shares))} with one",

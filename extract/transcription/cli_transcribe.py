@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,15 @@ from typing import Any
 import click
 
 from ...cache.commands.command import Command
-from ...cache.commands.terminal import JSON, PATH, ROOT, choice, read_clips, recordings
+from ...cache.commands.terminal import (
+    JSON,
+    PATH,
+    ROOT,
+    choice,
+    print_result,
+    read_clips,
+    recordings,
+)
 from ...cache.errors import one_line
 from ...cache.files.cache_marker import check_cache_folder
 from ...cache.files.output_checks import check_output
@@ -99,11 +106,9 @@ def transcribe(
         shown = ", ".join(f"{count} {BLANK[why]}" for why, count in sorted(blank.items()))
         click.echo(f"{blank.total()} transcripts are blank: {shown} (column asr_reason)", err=True)
     counts = {"clips": len(clips), **done.counts, "output": str(output), "cache": str(folder)}
-    if as_json:
-        click.echo(json.dumps(counts))
-    else:
-        said = ", ".join(f"{count} {what}" for what, count in done.counts.items())
-        click.echo(f"{output}: {len(clips)} clips ({said}); answers kept in {folder}")
+    said = ", ".join(f"{count} {what}" for what, count in done.counts.items())
+    text = f"{output}: {len(clips)} clips ({said}); answers kept in {folder}"
+    print_result(counts, text, as_json)
     return 3 if done.failed else 0
 
 

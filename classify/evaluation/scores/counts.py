@@ -8,6 +8,7 @@ from typing import Any
 
 from scipy.special import betaincinv
 
+from ....cache.commands.terminal import aligned
 from ....cache.errors import InputError, check_number
 from ...metrics.mcnemar_and_holm import fewest_apart, mcnemar_range
 from .verdicts import verdict_of_counts
@@ -95,15 +96,14 @@ def counts_text(found: Mapping[str, Any]) -> str:
     <BLANKLINE>
     Counts alone say little: two systems have to differ by at least 6 of 300 clips.
     """
-    width = max(len(name) for name in found["systems"])
-    lines = []
+    rows = []
     for name, row in found["systems"].items():
         low, high = row["accuracy"]["interval"]
         share = f"{row['accuracy']['value']:.3f} [{low:.3f}, {high:.3f}]"
-        lines.append(f"{name:{width}}  {row['right']} of {found['clips']}  {share}")
+        rows.append([name, f"{row['right']} of {found['clips']}", share])
     return "\n".join(
         [
-            *lines,
+            *aligned(rows),
             "",
             *(pair["sentence"] for pair in found["pairs"]),
             "",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ....cache.commands.command import Command
-from ....cache.commands.terminal import JSON, PATH, ROOT, read_clips, recordings
+from ....cache.commands.terminal import JSON, PATH, ROOT, print_json, read_clips, recordings
 from ....cache.errors import InputError
 from ....cache.files.output_checks import check_output
 from ...options import CACHE, SCALE, TASK, check_numbers, read_scale, read_split, to_stderr
@@ -121,7 +120,7 @@ def train(
     key = model.task.measure
     name = key.upper()
     if as_json:
-        click.echo(json.dumps({"model": str(output), **summary}, ensure_ascii=False))
+        print_json({"model": str(output), **summary})
     elif "folds" in record:
         click.echo(fold_table(record))
         click.echo(f"Model: {output}, trained on all {record['refit']['clips']} clips")

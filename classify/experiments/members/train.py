@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 
 from ....cache.cache import Cache
+from ....cache.commands.terminal import aligned
 from ....cache.errors import InputError, check_characters
 from ....cache.manifest import Manifest
 from ...data.predictions import Predictions
@@ -17,7 +18,6 @@ from ...data.splitting.findings import of_splits
 from ...data.splitting.schemes import Scheme, Split, splits
 from ...data.task import Task
 from ...data.vocabulary import left_out_note
-from ...evaluation.reports.markdown.markdown_tables import aligned
 from ...metrics.scored_clips import task_score
 from ...models.read_features import leave_out
 from ...options import named_values
@@ -199,7 +199,7 @@ def fold_table(record: Mapping[str, Any]) -> str:
     for one in folds:
         dev = "-" if one[f"dev_{key}"] is None else f"{one[f'dev_{key}']:.3f}"
         rows.append([one["fold"], str(one["clips"]["test"]), dev, f"{one[f'test_{key}']:.3f}"])
-    return "\n".join(aligned(rows, right=range(1, 4))) + (
+    return "\n".join(aligned(rows, left=1)) + (
         f"\nTest {name} {record[f'test_{key}']:.3f} on the {record['test_clips']} clips of "
         f"{len(folds)} folds together; each was predicted by the model of its fold."
     )

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ....cache.commands.terminal import aligned
 from ....cache.files.atomic_writes import write_whole
 from ...data.escape import md
 from ...ensembles.combining import free_name
 from ...evaluation.reports.html.page import page
 from ...evaluation.reports.markdown.markdown_tables import (
     MEASURES,
-    aligned,
     has_mean_intervals,
     mean_uar,
     score,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import re
@@ -87,3 +88,17 @@ def test_colours_can_be_read_on_black_and_on_white(colour):
     assert (
         min((luminance + 0.05) / 0.05, 1.05 / (luminance + 0.05)) > 3.8
     )  # WCAG asks for 3 of bold
+
+
+def test_json_stays_json_where_stdout_has_few_characters(tmp_path):
+    """Also with a control character in a name, which `PlainStream` would write as Python does."""
+    table = tmp_path / "clips.csv"
+    table.write_text("text,label,weiß\x85r\na,joy,1\nb,fear,2\n", encoding="utf-8")
+    for encoding in ("utf-8", "ascii"):
+        found = subprocess.run(
+            [sys.executable, "-m", "affekt", "manifest", str(table), "--json"],
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            capture_output=True,
+            check=True,
+        )
+        assert "weiß\x85r" in json.loads(found.stdout)["kept"]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .....cache.commands.terminal import aligned
 from .....cache.errors import InputError, listed
 from .....cache.files.atomic_writes import write_whole
 from .....cache.files.file_locks import locked
@@ -14,7 +15,7 @@ from ....data.escape import md
 from ...scores.verdicts import verdict_over_corpora
 from ..html.page import page
 from ..sections import Section, Table, as_markdown
-from .markdown_tables import MEASURES, aligned
+from .markdown_tables import MEASURES
 from .system_order import by_rank
 
 FILE = "runs.json"

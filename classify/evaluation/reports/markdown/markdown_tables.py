@@ -1,8 +1,8 @@
-"""Tables for the terminal, and measures with their intervals as text."""
+"""Measures with their intervals as text, and what they are called."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 #: key in the JSON -> the displayed name
@@ -12,24 +12,6 @@ MEASURES = {
     "macro_f1": "macro F1",
     "weighted_f1": "weighted F1",
 }
-
-
-def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Return a line of equal columns for each row; those numbered in `right` end on one line.
-
-    Examples
-    --------
-    >>> aligned([["system", "clips"], ["mean", "7"]], right=[1])
-    ['system  clips', 'mean        7']
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if at in right else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def number(value: float | None, digits: str = ".3f") -> str:

@@ -5,6 +5,7 @@ Both are made from `Comparison.data` alone and hold no other number.
 
 from __future__ import annotations
 
+from .....cache.commands.terminal import aligned
 from ....data.escape import md
 from ....metrics.scored_clips import NO_SPEAKERS
 from ...scores.verdicts import one_answer
@@ -15,7 +16,7 @@ from .clips_and_training import layers_section
 from .column_tables import column_sections, each_group
 from .difference_sections import how_tested, label_differences
 from .label_sections import classes, confusion, some
-from .markdown_tables import aligned, score
+from .markdown_tables import score
 from .provenance import how_made, this_report, times_section
 from .system_order import (
     COLUMNS,
