@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 
 from affekt.machine import memory, processors
+from affekt.versions import version_of
 
 from ..errors import AffektError, InputError, in_shell, listed
 from ..files.output_checks import check_takes_files
@@ -105,17 +106,17 @@ class Finding:
 
 def versions() -> Iterator[Finding]:
     """Yield the versions of affekt, of Python, and of every package that affekt needs."""
-    yield Finding("versions", "affekt", "ok", metadata.version("affekt"))
+    yield Finding("versions", "affekt", "ok", version_of("affekt"))
     yield Finding("versions", "Python", "ok", f"{platform.python_version()} ({sys.executable})")
     for name, least in _needed()[""].items():
-        version = _version(name)
-        if version is None:
+        version = version_of(name)
+        if not version:
             wrong = f"not installed; pip install '{name}{least and '>=' + least}'"
         elif least and _numbers(version) < _numbers(least):
             wrong = f"{version}, and affekt needs {least} or later; pip install -U {name}"
         elif wrong := _import_problem(name):
             wrong = f"{version} {wrong}; install it again"
-        yield Finding("versions", name, "wrong" if wrong else "ok", wrong or str(version))
+        yield Finding("versions", name, "wrong" if wrong else "ok", wrong or version)
 
 
 def machine() -> Iterator[Finding]:
@@ -162,7 +163,7 @@ def commands() -> Iterator[Finding]:
     needed = _needed()
     for extra, what in NEEDED_FOR.items():
         packages = list(needed.get(extra, ()))
-        if absent := [name for name in packages if _version(name) is None]:
+        if absent := [name for name in packages if not version_of(name)]:
             remedy = f"{listed(absent)} not installed; pip install 'affekt[{extra}]'"
             yield Finding("commands", what, "note", remedy)
         else:
@@ -255,13 +256,6 @@ def _needed() -> dict[str, dict[str, str]]:
 def _parsed(requirement: str) -> tuple[str, str]:
     match = re.match(r"\s*([\w.-]+)(?:\[[^]]*\])?.*?(?:>=\s*([\d.]+))?\s*(?:,|$)", requirement)
     return (match[1], match[2] or "") if match else (requirement.strip(), "")
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _import_problem(name: str) -> str:

@@ -8,6 +8,7 @@ never through a link.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 DRAFT = re.compile(r"(.+)-(\d+)-(?:[0-9a-f]{32}|[0-9a-f]{8})")  # host, process; 8 of older ones
 LONGEST = 30  # characters of a file's name kept in its draft's, which must not be too long
@@ -67,6 +69,12 @@ def write_whole(
     data = content.encode() if isinstance(content, str) else content
     with written(path, tmp=tmp, durable=durable) as unfinished:
         unfinished.write_bytes(data)
+
+
+def write_json(path: Path, value: Any, *, tmp: Path | None = None, durable: bool = False) -> None:
+    """Write a value as JSON that people can read; the parameters are those of `written`."""
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    write_whole(path, text, tmp=tmp, durable=durable)
 
 
 @contextmanager

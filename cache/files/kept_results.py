@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache as once
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from affekt.versions import version_of
 
 from .atomic_writes import write_whole
 from .durable import make_folder
@@ -105,8 +106,8 @@ def programs() -> str:
         for path in sorted((top / package).rglob("*.py")):
             state.update(path.relative_to(top).as_posix().encode() + b"\0" + path.read_bytes())
     for name in ("affekt", *LIBRARIES):
-        with suppress(PackageNotFoundError):
-            state.update(f"\0{name} {version(name)}".encode())
+        if found := version_of(name):
+            state.update(f"\0{name} {found}".encode())
     return state.hexdigest()
 
 

@@ -7,12 +7,11 @@ with it is written absolute.
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import suppress
 from pathlib import Path
 
-from ..files.atomic_writes import write_whole
+from ..files.atomic_writes import write_json
 from ..files.reading import read_note
 
 NAME = "encoder.json"
@@ -49,9 +48,8 @@ def note_encoder_folder(space: Path, folder: Path, tmp: Path) -> None:
     """Note the folder of the encoder that makes a space; if the cache can be written."""
     if encoder_folder(space) == folder.resolve():
         return
-    text = json.dumps({"folder": to_portable(folder, space)}, ensure_ascii=False) + "\n"
     with suppress(OSError, UnicodeEncodeError):
-        write_whole(space / NAME, text, tmp=tmp)
+        write_json(space / NAME, {"folder": to_portable(folder, space)}, tmp=tmp)
 
 
 def encoder_folder(space: Path) -> Path | None:

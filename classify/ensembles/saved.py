@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...cache.errors import DamagedError, InputError
-from ...cache.files.atomic_writes import write_whole
+from ...cache.files.atomic_writes import write_json, write_whole
 from ...cache.files.reading import read_object
 from ..data.predictions import Predictions
 from .calibration import Calibrator, calibrator
@@ -104,9 +103,9 @@ def write_replays(folder: str | Path, replays: Mapping[str, Replay]) -> None:
         "ensembles": entries,
         "sha256": hashlib.sha256(data).hexdigest(),
     }
-    text = json.dumps(described, indent=1, ensure_ascii=False) + "\n"
-    for name, content in zip(FILES, (text.encode(), data), strict=True):
-        write_whole(folder / name, content)
+    place, weights = (folder / name for name in FILES)
+    write_json(place, described)
+    write_whole(weights, data)
 
 
 def read_replays(folder: str | Path) -> dict[str, Replay]:

@@ -13,13 +13,14 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from affekt.versions import version_of
+
 from ...cache.cache import Cache
 from ...cache.errors import AffektError
-from ...cache.files.atomic_writes import write_whole
+from ...cache.files.atomic_writes import write_json
 from ...cache.files.durable import make_folder
 from ...cache.files.reading import read_note
 from ...cache.identity.spec import Spec
@@ -65,7 +66,7 @@ def recall(cache: Cache, options: Mapping[str, Any]) -> Opened | None:
     except (KeyError, AffektError):
         return None
     gone = files is not None and not _folder(options).is_dir()
-    current = affekt == version("affekt") and (files is None or _files(options) == files)
+    current = affekt == version_of("affekt") and (files is None or _files(options) == files)
     return Opened(spec, current and not gone, gone)
 
 
@@ -83,17 +84,16 @@ def remember(cache: Cache, options: Mapping[str, Any], spec: Spec) -> None:
         return
     note = {
         "format": FORMAT,
-        "affekt": version("affekt"),
+        "affekt": version_of("affekt"),
         "options": _own(options),
         "files": _files(options) if _folder(options).is_dir() else None,
         "spec": spec.fields,
     }
     path = _path(cache, options)
-    text = json.dumps(note, indent=1, ensure_ascii=False) + "\n"
     with suppress(OSError, UnicodeEncodeError):
         for folder in (path.parent, cache.path / "tmp"):
             make_folder(folder, cache.path)
-        write_whole(path, text, tmp=cache.path / "tmp")
+        write_json(path, note, tmp=cache.path / "tmp")
 
 
 def _own(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from affekt.notebook import shown
+from affekt.versions import version_of
 
 from ...cache.errors import InputError, check_number, shaped
 from ...cache.files.home_folder import at_home
@@ -27,7 +28,6 @@ from .folders.model_folder import (
     folders_of,
     read_folder,
     read_folders,
-    version,
     write_folder,
     written_folders,
 )
@@ -210,7 +210,7 @@ class Model(Predicts):
             if canary is not None:
                 arrays[f"canary.{position}"] = np.asarray(canary, np.float32)
         config = {
-            "affekt": version("affekt"),
+            "affekt": version_of("affekt") or "unknown",
             "task": self.task.record(),
             "labels": list(self.task.labels),
             "features": [need.record() for need in self.needs],

@@ -9,10 +9,11 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
+
+from affekt.versions import version_of
 
 from ...cache.errors import AffektError
 from ...cache.identity.clip_index import Seen
@@ -227,18 +228,11 @@ def provenance(encoder: Encoder) -> dict[str, Any]:
     >>> sorted(provenance(Encoder("ngram")))[:3]
     ['affekt', 'av', 'device']
     """
-    facts = {name: _version(name) for name in _PACKAGES}
+    facts = {name: version_of(name) for name in _PACKAGES}
     facts |= {"python": platform.python_version(), "machine": platform.machine()}
     facts["device"] = _device(str(encoder.backend.device))
     facts |= encoder.backend.provenance()
     return {name: value for name, value in facts.items() if value}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def _device(device: str) -> str:

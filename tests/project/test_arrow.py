@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("cache", "extract", "classify")
 #: what every package may use of the package `affekt` itself
-COMMON = {"children", "machine", "notebook", "public_names", "plugins"}
+COMMON = {"children", "machine", "notebook", "public_names", "plugins", "versions"}
 ALLOWED = {
     "cache": {"cache"},
     "extract": {"cache", "extract"},

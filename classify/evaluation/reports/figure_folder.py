@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ....cache.errors import InputError, listed, shaped
-from ....cache.files.atomic_writes import write_whole
+from ....cache.files.atomic_writes import write_json, write_whole
 from ....cache.files.reading import file_sha256, read_note, read_object
 
 FIGURES = "figures"
@@ -140,5 +139,4 @@ class _Note:
 
     def finish(self, made_of: str) -> None:
         self.made_of = made_of
-        note = {"made_of": made_of, "figures": self.shown}
-        write_whole(self.place / NOTE, json.dumps(note, indent=1) + "\n")
+        write_json(self.place / NOTE, {"made_of": made_of, "figures": self.shown})

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....cache.errors import check_number, expected_one_of, listed
-from ....cache.files.atomic_writes import draft, write_whole
+from ....cache.files.atomic_writes import draft, write_json
 from ....cache.files.reading import file_sha256, read_note, read_object
 from ....cache.manifest import Manifest
 from ...data.predictions import Predictions
@@ -100,7 +100,7 @@ def take_other(folder: Path, places: Sequence[Path], key: str) -> str:
             (new / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(found / name, new / name)
         record["name"] = folder.name
-        write_whole(new / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        write_json(new / RECORD, record)
         replace_folder(new, folder, WRITTEN)
     return found.name
 
@@ -215,8 +215,7 @@ def train_member(
             **again,
             "files": _digests(new),
         }
-        text = json.dumps(described, indent=1, ensure_ascii=False) + "\n"
-        write_whole(new / RECORD, text)
+        write_json(new / RECORD, described)
         replace_folder(new, folder, WRITTEN)
 
 

@@ -8,7 +8,6 @@ is then the mean of those of the repeats.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....cache.commands.terminal import aligned
-from ....cache.files.atomic_writes import write_whole
+from ....cache.files.atomic_writes import write_json, write_whole
 from ...data.escape import md
 from ...ensembles.combining import free_name
 from ...evaluation.reports.html.page import page
@@ -154,10 +153,10 @@ def repeats_table(data: Mapping[str, Any]) -> str:
 
 def write_repeats(folder: Path, data: Mapping[str, Any]) -> None:
     """Write `repeats.json`, `report.md` and `report.html` into the folder of a run."""
-    text, report = json.dumps(data, indent=1, ensure_ascii=False) + "\n", _sections(data)
-    files = {REPEATS: text, "report.md": as_markdown(report), "report.html": page(data, report)}
-    for name, content in files.items():
-        write_whole(folder / name, content)
+    report = _sections(data)
+    write_json(folder / REPEATS, data)
+    write_whole(folder / "report.md", as_markdown(report))
+    write_whole(folder / "report.html", page(data, report))
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,6 @@ was changed by its user, goes into ``old/``.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ....cache.errors import InputError
-from ....cache.files.atomic_writes import sync_folder, write_whole
+from ....cache.files.atomic_writes import sync_folder, write_json
 from ....cache.files.file_locks import locked
 from ....cache.files.reading import file_sha256, read_note
 from ...models.folders.run_folder import READY, WORK
@@ -61,10 +60,8 @@ class ReportFolder:
             if not path.is_dir() and self._files.get(name) != path:
                 path.unlink()
         files = {name: file_sha256(path) for name, path in self._files.items()}
-        text = json.dumps(
-            {**state, "recipe": self.recipe, "files": files}, indent=1, ensure_ascii=False
-        )
-        write_whole(self.work / STATE, text, durable=True)
+        note = {**state, "recipe": self.recipe, "files": files}
+        write_json(self.work / STATE, note, durable=True)
         self.work.rename(self.folder / READY)
         sync_folder(self.folder)
         put_in_place(self.folder)
@@ -98,7 +95,7 @@ def opened_report(folder: Path, recipe: Path, *, force: bool) -> Iterator[Report
         report.work.mkdir(exist_ok=True)
         for path in report.made():
             path.unlink()
-        write_whole(report.work / OWNER, json.dumps({"recipe": report.recipe}))
+        write_json(report.work / OWNER, {"recipe": report.recipe})
         yield report
         if report.work.is_dir() and not (report.work / STATE).exists():
             files = [path for path in report.work.rglob("*") if path.is_file()]

@@ -15,11 +15,12 @@ import logging
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from affekt.versions import version_of
 
 from ....cache.errors import DamagedError, InputError, nearest, nearest_beside
 from ....cache.files.atomic_writes import draft, write_whole
@@ -295,12 +296,5 @@ def describe(clips: Manifest) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide a head's numbers."""
     names = ("affekt", "numpy", "scikit-learn", "torch")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
-
-
-def version(name: str) -> str:
-    """Return the version of an installed package, or "unknown"."""
-    try:
-        return installed(name)
-    except PackageNotFoundError:
-        return "unknown"
+    found = {name: version_of(name) or "unknown" for name in names}
+    return {"python": platform.python_version(), **found}

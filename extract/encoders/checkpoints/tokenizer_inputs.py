@@ -10,10 +10,11 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from affekt.versions import version_of
 
 from ....cache.files.reading import read_object
 
@@ -91,10 +92,8 @@ def _imported(source: Path) -> set[str]:
 def _version(name: str) -> str:
     if name in sys.modules and sys.modules[name] is None:  # importing it is forbidden
         return "absent"
-    try:
-        return version(name.replace("_", "-"))
-    except PackageNotFoundError:
-        pass
+    if found := version_of(name.replace("_", "-")):
+        return found
     if name in sys.modules:
         return str(getattr(sys.modules[name], "__version__", "installed"))
     return "installed" if find_spec(name) is not None else "absent"

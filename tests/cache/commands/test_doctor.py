@@ -46,8 +46,8 @@ def test_a_whole_installation(here):
 
 
 def test_what_is_missing_for_which_command(here, monkeypatch):
-    real = findings._version
-    monkeypatch.setattr(findings, "_version", lambda n: None if n == "uvicorn" else real(n))
+    real = findings.version_of
+    monkeypatch.setattr(findings, "version_of", lambda n: "" if n == "uvicorn" else real(n))
     said = found()
     assert said["serve"] == ("note", "uvicorn not installed; pip install 'affekt[serve]'")
     assert doctor().exit_code == 0  # not everybody serves
@@ -55,11 +55,11 @@ def test_what_is_missing_for_which_command(here, monkeypatch):
 
 @pytest.mark.parametrize(
     ("version", "words"),
-    [(None, "not installed; pip install 'scipy>="), ("1.2.9", "1.2.9, and affekt needs 1.14 or")],
+    [("", "not installed; pip install 'scipy>="), ("1.2.9", "1.2.9, and affekt needs 1.14 or")],
 )
 def test_a_package_that_is_absent_or_old_is_wrong(here, monkeypatch, version, words):
-    real = findings._version
-    monkeypatch.setattr(findings, "_version", lambda n: version if n == "scipy" else real(n))
+    real = findings.version_of
+    monkeypatch.setattr(findings, "version_of", lambda n: version if n == "scipy" else real(n))
     state, text = found()["scipy"]
     assert state == "wrong"
     assert text.startswith(words)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .....cache.commands.terminal import aligned
 from .....cache.errors import InputError, listed
-from .....cache.files.atomic_writes import write_whole
+from .....cache.files.atomic_writes import write_json, write_whole
 from .....cache.files.file_locks import locked
 from ....data.escape import md
 from ...scores.verdicts import verdict_over_corpora
@@ -119,10 +118,9 @@ def check_runs_folder(folder: Path) -> None:
 def write_runs(folder: Path, data: Mapping[str, Any]) -> Path:
     """Write `runs.json`, `report.md` and `report.html` into a folder of `check_runs_folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
     report = runs_sections(data)
-    files = {FILE: text, "report.md": as_markdown(report), "report.html": page(data, report)}
     with locked(folder, wait=True):
-        for name, content in files.items():
-            write_whole(folder / name, content)
+        write_json(folder / FILE, data)
+        write_whole(folder / "report.md", as_markdown(report))
+        write_whole(folder / "report.html", page(data, report))
     return folder / "report.html"

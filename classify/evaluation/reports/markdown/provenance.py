@@ -6,12 +6,12 @@ import platform
 import shlex
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import click
 
 from affekt.machine import processors
+from affekt.versions import version_of
 
 from ....data.escape import md
 from ....metrics.scored_clips import group_noun
@@ -122,10 +122,6 @@ def made() -> dict[str, Any]:
     >>> sorted(made())
     ['affekt', 'command', 'date', 'machine']
     """
-    try:
-        affekt = version("affekt")
-    except PackageNotFoundError:  # run from its sources
-        affekt = "unknown"
     context = click.get_current_context(silent=True)
     own = context is not None and context.find_root().obj  # a command, in a process of its own
     command = shlex.join(["affekt", *sys.argv[1:]]) if own else None
@@ -133,7 +129,7 @@ def made() -> dict[str, Any]:
         command = f"{command[:LONGEST]}…"
     parts = [platform.system(), platform.machine(), f"{processors()} processors"]
     return {
-        "affekt": affekt,
+        "affekt": version_of("affekt") or "unknown",  # run from its sources
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "command": command,
         "machine": ", ".join([*parts, f"Python {platform.python_version()}"]),
