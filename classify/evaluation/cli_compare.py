@@ -227,9 +227,9 @@ def _compare(
         clips = with_parts(clips, folds)
         where, dev_where = (*where, "split=test"), (*dev_where, "split=dev")
     test, members = _where(clips, where, members)
-    left = ""
+    left, unlabelled = "", {}
     if common:
-        members, test, left = in_common(members, test)
+        members, test, left, unlabelled = in_common(members, test, given)
     labels = given.labels if given else [str(label) for label in test.column("label")]
     members = match_case(members, labels, given, to_stderr)
     task_ = given or task_as_is(members, test)
@@ -266,6 +266,8 @@ def _compare(
         raise
     if left:
         comparison.data["warnings"].insert(0, left)
+    if unlabelled:
+        comparison.data["test"]["left_out"] = unlabelled
     return comparison
 
 

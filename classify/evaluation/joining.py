@@ -108,25 +108,27 @@ class Joined(Generic[P]):
 
 
 def in_common(
-    members: Mapping[str, Predictions], clips: Manifest
-) -> tuple[dict[str, Predictions], Manifest, str]:
-    """Return what all members have, and a warning about the clips that are left out.
+    members: Mapping[str, Predictions], clips: Manifest, task: Task | None
+) -> tuple[dict[str, Predictions], Manifest, str, dict[str, int]]:
+    """Return what all members have, a warning about what they lack, and what the task leaves out.
 
     A blank hard prediction does not count.
     """
+    scored, unlabelled = task.select(clips, blank="drop") if task else (clips, {})
     members = {name: _answered(one) for name, one in members.items()}
-    lacks = {name: set(clips.ids).difference(one.ids) for name, one in members.items()}
+    lacks = {name: set(scored.ids).difference(one.ids) for name, one in members.items()}
     left = set().union(*lacks.values())
-    kept = [clip for clip in clips.ids if clip not in left]
+    kept = [clip for clip in scored.ids if clip not in left]
     if not kept:
         raise InputError("no clip is in every file; are the ids those of the manifest?")
-    taken = {n: one.select([i for i in one.ids if i not in left]) for n, one in members.items()}
+    out = set(clips.ids).difference(kept)
+    taken = {n: one.select([i for i in one.ids if i not in out]) for n, one in members.items()}
     who = listed([f"{name} ({len(ids)})" for name, ids in lacks.items() if ids])
     text = (
-        f"{len(left)} of {len(clips)} test clips are not compared, since {who} did not answer them:"
-        " if they are harder than the rest, all scores are too high"
+        f"{len(left)} of {len(scored)} test clips are not compared, since {who} did not answer "
+        "them: if they are harder than the rest, all scores are too high"
     )
-    return taken, clips.select(kept), text if left else ""
+    return taken, scored.select(kept), text if left else "", unlabelled
 
 
 def _answered(one: Any) -> Any:

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any
 
-__all__ = ["Finding", "Kind", "of_splits", "ranked", "split_warnings"]
+__all__ = ["Finding", "Kind", "of_other", "of_splits", "ranked", "split_warnings"]
 
 Count = int | tuple[int, int]
 MOST_NAMES = 5  # folds that are named in one warning
+OF_TEST = ("language", "dataset")  # columns of which test may have other values than train and dev
 
 
 class Kind(IntEnum):
@@ -102,17 +103,8 @@ def split_warnings(folds: Sequence[Any]) -> list[str]:
     Also where test is of languages or corpora that train and dev do not have.
     """
     found = of_splits(folds)
-    columns = [
-        column
-        for column in ("language", "dataset")
-        if folds
-        and all(
-            len(fold.dev)
-            and column in fold.test
-            and not {*fold.test[column]} & {*fold.train[column], *fold.dev[column]}
-            for fold in folds
-        )
-    ]
+    apart = [of_other(fold) if len(fold.dev) else [] for fold in folds]
+    columns = [one for one in OF_TEST if apart and all(one in columns for columns in apart)]
     if columns:
         text = (
             f"test is of another {' and '.join(columns)} than train and dev: dev scores do not "
@@ -121,6 +113,16 @@ def split_warnings(folds: Sequence[Any]) -> list[str]:
         found = [*found, Finding(text)]
     more = f"{len(found) - 10} more warnings of the {len(folds)} splits are in comparison.json"
     return [*found[:10], more] if len(found) > 11 and len(folds) > 1 else found
+
+
+def of_other(split: Any) -> list[str]:
+    """Return the columns of which test has only values that train and dev do not have."""
+    return [
+        column
+        for column in OF_TEST
+        if column in split.test
+        and not {*split.test[column]} & {*split.train[column], *split.dev[column]}
+    ]
 
 
 def _together(found: Sequence[tuple[str, Finding]], n_names: int) -> Finding:

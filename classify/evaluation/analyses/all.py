@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...data.predictions import Predictions
+from ...data.splitting.findings import of_other
 from ...data.splitting.schemes import HELD_OUT, Split
 from ...data.task import Task
 from ...ensembles.combining import Combined
@@ -164,6 +165,11 @@ def _labelled(split: Split, task: Task) -> Split:
     return replace(split, **parts)
 
 
+def _holds_out(split: Split) -> bool:
+    """Whether test may differ: a language or corpus of its own, or a single speaker."""
+    return split.scheme in HELD_OUT or bool(of_other(split))
+
+
 def _sanity(
     test: Part, tuning: Part | None, splits: Sequence[Split], groups: str | None
 ) -> list[str]:
@@ -172,8 +178,8 @@ def _sanity(
     warnings = []
     for split in splits:
         texts = {name: [str(text) for text in part["text"]] for name, part in split.parts.items()}
-        if split.scheme in HELD_OUT or not all(any(part) for part in texts.values()):
-            continue  # another language or corpus may differ
+        if _holds_out(split) or not all(any(part) for part in texts.values()):
+            continue
         codes = {n: metrics.codes(list(part["label"]), labels) for n, part in split.parts.items()}
         guess = {
             name: word_scores(texts["train"], codes["train"], texts[name], len(labels)).argmax(1)
@@ -189,8 +195,7 @@ def _sanity(
             dev_groups=np.array(cluster_names(split.dev, groups)),
             groups=np.array(cluster_names(split.test, groups)),
         )
-    held_out = any(split.scheme in HELD_OUT for split in splits)
-    if tuning and not held_out:
+    if tuning and not any(map(_holds_out, splits)):
         order = np.argsort(test.rows)  # back to the order of the manifest, where a shift shows
         for name, member in test.members.items():
             warnings += check_relation(

@@ -38,9 +38,8 @@ def folder(tmp_path):
             codes = [LABELS.index(label) for label in table["label"]]
             scores = rng.normal(size=(len(table), 3)) + skill * np.eye(3)[codes]
             proba = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-            sub = tmp_path / name
-            sub.mkdir(exist_ok=True)
-            target = sub / ("pred.csv" if part == "test" else "dev.csv")
+            (tmp_path / name).mkdir(exist_ok=True)
+            target = tmp_path / name / ("pred.csv" if part == "test" else "dev.csv")
             Predictions(table.ids, LABELS, proba).write(target)
     return tmp_path
 
@@ -60,10 +59,12 @@ def test_clips_that_the_task_leaves_out_are_counted_on_the_terminal(tmp_path):
     Manifest.from_rows(rows).write(tmp_path / "clips.csv")
     lines = [f"c{i},{('positive', 'negative', 'neutral')[i % 3]}" for i in range(30)]
     (tmp_path / "a.csv").write_text("id,label\n" + "\n".join(lines), encoding="utf-8")
-    args = [tmp_path / "a.csv", "--truth", tmp_path / "clips.csv", "--task", "valence"]
-    done = CliRunner().invoke(compare, list(map(str, args)))
-    assert done.exit_code == 0, done.output
-    assert "2 clips are left out by the task: surprise 2\n" in done.stderr
+    args = [str(tmp_path / "a.csv"), "--truth", str(tmp_path / "clips.csv"), "--task", "valence"]
+    for more in ([], ["--common"]):
+        done = CliRunner().invoke(compare, [*args, *more])
+        assert done.exit_code == 0, done.output
+        assert "2 clips are left out by the task: surprise 2\n" in done.stderr
+        assert "did not answer" not in done.stderr
 
 
 def test_the_whole_way(folder):

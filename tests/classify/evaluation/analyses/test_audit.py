@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from affekt.cache.manifest import Manifest
+from affekt.classify import Predictions, Task, compare
 from affekt.classify.data.splitting.schemes import splits
 from affekt.classify.evaluation.analyses.audio_facts import facts
 from affekt.classify.evaluation.analyses.shortcuts import answer, audit, dealt, word_scores
@@ -186,3 +187,22 @@ def test_speakers_who_differ_are_no_reason_to_doubt_the_labels():
     assert doubts(truth, 1 - truth, **known) == (True, True)
     one = {**known, "groups": np.zeros(100, int)}
     assert doubts(truth, 1 - truth, **one) == (False, False)
+
+
+@pytest.mark.parametrize("language", ["eng", "spa"])
+def test_a_test_part_in_another_language_need_not_follow_words(language):
+    words = {"negative": "rain cry", "positive": "sun laugh"}
+    rows = [
+        {"id": f"{part}{i}", "label": label, "split": part, "speaker": f"{part}{i % 9}",
+         "text": f"{words[label] if part != 'test' else 'agua'} {part}{i}",
+         "language": language if part == "test" else "eng"}
+        for part in ("train", "dev", "test")
+        for i, label in enumerate(["negative", "positive"] * 60)
+    ]  # fmt: skip
+    clips = Manifest.from_rows(rows)
+    [part] = splits(clips, "column")
+    half = Predictions(part.test.ids, ["negative", "positive"], np.full((120, 2), 0.5))
+    task = Task.from_labels(["negative", "positive"])
+    found = compare({"one": half}, part.test, task, split=part, n_resamples=100)
+    warned = any("does not follow" in text for text in found.data["warnings"])
+    assert warned == (language == "eng")
