@@ -204,6 +204,10 @@ def _without_content(table: Table) -> str:
         for name in names
     ):
         return f"{header}, and looks like a clip: put names above it, such as path,text,label"
+    single = f"{header}: put commas, semicolons, tabs or bars between the columns"
+    words = [len(value.split()) for value in (names[0], *table.columns[names[0]][:20])]
+    if len(names) == 1 and not table.typed and words[0] > 1 and len(set(words)) == 1:
+        return single
     if 2 * sum(re.fullmatch(r"column \d+", name) is not None for name in names) >= len(names):
         return f"{header}: is it a title? Then remove it"
     others = "; label, speaker, language and split are the names of other columns"
@@ -214,7 +218,7 @@ def _without_content(table: Table) -> str:
         if any(len(value.split()) > 3 for value in values[:20]):
             return f" Did you mean {name!r}? It has sentences: rename it text{others}"
     if len(names) == 1 and not table.typed:
-        return f"{header}: put commas, semicolons, tabs or bars between the columns"
+        return single
     if hint := nearest("path", names) or nearest("text", names):
         return hint
     return f"{header}: if it is a row, put names above it; if there are lines above it, remove them"

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from .tables import Table
-from .tables.cells import with_points
+from .tables.cells import NOT_RATED, with_points
 
 NO_TIME = -np.inf  # of a value that is not a time ("nan", "inf"): extract quarantines the clip
 LONG = 500  # seconds; whole numbers that make the usual segment longer are hardly seconds
@@ -23,12 +23,13 @@ _NAME = re.compile(
     r"_?(?:time(?:stamp)?|at|position)?(?:_in)?"
     r"(?:_?(secs?|seconds?|ms|msecs?|millis|milliseconds?|samples?|frames?"
     r"|mins?|minutes?|hours?|usecs?|us|microseconds?|ns|nanoseconds?)"
-    r"|_(s|ss_msec|hh_mm_ss(?:_ms)?))?"  # the last two as ELAN writes them
+    r"|_(s|ss_msec|hh_mm_ss(?:_ms)?|(?:smpte|pal|ntsc)\w*))?"  # but for s, as ELAN writes them
 )
 _WORDS = re.compile(r"(?:.*_)?(?:start|begin|onset|offset|end|stop|finish)(?:_.*)?")
-#: Praat's and other names, and torchaudio's, which count samples
+#: names of Praat, of NIST, and of torchaudio, which counts samples
 _OTHERS = {
     "tmin": ("start", "s"), "xmin": ("start", "s"), "tmax": ("end", "s"), "xmax": ("end", "s"),
+    "tbeg": ("start", "s"), "tdur": ("duration", "s"),  # of RTTM and CTM
     "frame_offset": ("offset", "sample"), "num_frames": ("duration", "sample"),
 }  # fmt: skip
 _ROLES = {
@@ -36,6 +37,9 @@ _ROLES = {
 }  # fmt: skip
 #: names that may mean a time, and more often do not
 _DOUBTFUL = ("from", "to", "t0", "t1", "in", "out", "time", "times", "timestamp", "length")
+#: names of a column that may hold both times of a segment, and how they are written
+_SPANS = ("time", "times", "timestamp", "timestamps", "segment", "interval", "range", "span")
+_SPAN = re.compile(r"[\[(]?\s*[\d.:]+\s*[-–,;]\s*[\d.:]+\s*[\])]?")
 #: names of a column that says which channel of a file is the clip, and its values
 _CHANNELS = ("channel", "channel_id", "kanal", "canal", "canale", "kanaal")
 _CHANNEL = re.compile("[0-9ablr]|left|right|links|rechts", re.IGNORECASE)
@@ -91,7 +95,7 @@ def times_of(table: Table, paths: Sequence[str] | None) -> Times:
 
     ``start`` and ``end`` are ours, in seconds or as ``hh:mm:ss`` or ``0 days 00:00:01.5``, and must
     be times. Other names count where they hold times: ``offset`` is a start, or the end next to
-    ``onset``; ``start`` with ``duration`` gives the end; ``_ms`` and ``_samples`` say the unit.
+    ``onset``; a ``duration`` gives the other end; ``_ms`` and ``_samples`` say the unit.
 
     Parameters
     ----------
@@ -128,7 +132,7 @@ def times_of(table: Table, paths: Sequence[str] | None) -> Times:
             )
         else:
             times.notes.append(_unused(offset, f"{start.name} is the start"))
-    duration = None if start is None or end is not None else _chosen("duration", usable, table)
+    duration = None if start and end else _chosen("duration", usable, table)
     if start is not None:
         times.columns["start"] = read[start.name]
         times.taken["start"] = (start.name,)
@@ -141,6 +145,15 @@ def times_of(table: Table, paths: Sequence[str] | None) -> Times:
         times.columns["end"] = _to_the_nanosecond(begin + length)
         times.taken["end"] = (start.name, duration.name)
     elif start is not None:
+        times.notes += lengths
+    if start is None and end is not None and duration is not None:
+        begin = _to_the_nanosecond(read[end.name] - read[duration.name])
+        if np.nanmin(begin, initial=0.0) < 0:
+            times.notes.append(_unused(duration, f"it is longer than {end.name}"))
+        else:
+            times.columns["start"] = begin
+            times.taken["start"] = (end.name, duration.name)
+    elif start is None and end is not None:
         times.notes += lengths
     if counted and not times.columns and paths is not None and len(set(paths)) < len(paths):
         raise InputError(
@@ -169,6 +182,10 @@ def _doubts(table: Table, times: Times, paths: Sequence[str]) -> list[str]:
                 f"column {name} was not used: the channels of a file are averaged; where each has "
                 "another person, make a file of each channel first"
             )
+        spans = set(table.columns[name]) - {""} if folded in _SPANS else set()
+        if spans and all(map(_SPAN.fullmatch, spans)):
+            column = _Column(name, "", "s", own=False)
+            notes.append(_unused(column, "put start and end into two columns"))
         maybe = folded in _DOUBTFUL or (not _column(name) and _WORDS.fullmatch(_words(name)))
         if maybe and (folded != "length" or "end" not in times.columns):
             column = _Column(name, "", "s", own=False)
@@ -267,7 +284,7 @@ def _read(
     times = np.full(len(values), np.nan)
     written = False
     for i, value in enumerate(values):
-        if value == "":
+        if value == "" or (not column.own and value.strip().casefold() in NOT_RATED):
             continue
         try:
             times[i] = seconds(value)
@@ -299,8 +316,8 @@ def _read(
             hertz = np.array([float(rate) for rate in table.columns[rates]])
         except ValueError:
             hertz = np.zeros(1)
-        if not (np.isfinite(hertz) & (hertz >= 1)).all():
-            return f"column {rates} is not a rate in Hz in every row"
+        if not (np.isfinite(hertz) & (hertz >= 1000)).all():
+            return f"column {rates} is not a rate in Hz, such as 16000, in every row"
         times = times / hertz
     read[column.name] = times
     return ""

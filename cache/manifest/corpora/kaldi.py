@@ -19,6 +19,9 @@ COLUMNS = {
     "label": ("utt2emo", "utt2label", "utt2emotion", "utt2category"),
     "language": ("utt2lang",),
 }
+#: made from others, or of no use here
+_DERIVED = re.compile(r"wav\.scp|segments|spk2utt|(feats|cmvn|vad)\.scp|(utt|reco)2(dur|num_\w+)"
+                      r"|frame_shift|\..*")  # fmt: skip
 
 
 def read_kaldi(folder: str | os.PathLike, root: str | os.PathLike | None = None) -> Manifest:
@@ -71,6 +74,10 @@ def read_kaldi(folder: str | os.PathLike, root: str | os.PathLike | None = None)
                 notes.append(f"{name} has {listed(unknown)}, which wav.scp or segments do not have")
             if lacking := [utterance for utterance in rows if utterance not in pairs]:
                 notes.append(f"{name} does not have {listed(lacking)}: no {column}")
+    read = {name for names in COLUMNS.values() for name in names if (folder / name).is_file()}
+    left = [path.name for path in sorted(folder.iterdir()) if path.is_file()]
+    if left := [name for name in left if name not in read and not _DERIVED.fullmatch(name)]:
+        notes.append(f"files that were not read: {listed(left, 12)}")
     base = root
     if base is None:
         above = folder.absolute().parent

@@ -54,6 +54,9 @@ def _objects(value: Any) -> Any:
     if {"columns", "data"} <= lists.keys() and _all(lists["data"], list):  # pandas, "split"
         header = [text_of(name) for name in lists["columns"]]
         return [dict(zip(header, row, strict=False)) for row in lists["data"]]
+    rows = tables.get("rows", [])
+    if rows and all({"row_idx", "row"} <= row.keys() for row in rows):  # the viewer of the Hub
+        return [row["row"] for row in rows]
     if len(tables) == 1:  # {"data": [...]}, whatever is next to it
         return next(iter(tables.values()))
     if len(tables) > 1 and len(tables) == len(value):  # {"train": [...], "test": [...]}

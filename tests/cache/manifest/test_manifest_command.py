@@ -312,6 +312,10 @@ def test_kaldi_says_what_does_not_fit_together(tmp_path):
     said = call(tmp_path).stderr
     assert "utt2spk has u3, which wav.scp or segments do not have" in said
     assert "utt2spk does not have u2: no speaker" in said
+    assert "not read" not in said
+    for name in ("spk2utt", "feats.scp", "utt2dur", "reco2file_and_channel", "label"):
+        (tmp_path / name).write_text("u1 x\n")
+    assert "files that were not read: label, reco2file_and_channel\n" in call(tmp_path).stderr
     (tmp_path / "wav.scp").write_text("u1 data/raw.ark:17\n")
     with pytest.raises(InputError, match="inside an archive of Kaldi"):
         call(tmp_path)

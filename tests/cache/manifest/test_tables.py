@@ -276,6 +276,9 @@ def test_every_span_of_pandas_and_datetime_is_read_exactly(milliseconds):
         ("Begin Time - ss.msec,End Time - ss.msec,End Time - msec", "3.25,5,5000", (3.25, 5)),
         ("startTimeMs,durationMs", "3000,2000", (3, 5)), ("start_in_s,end_in_s", "3,5", (3, 5)),
         ("start_timestamp,end_timestamp", "3,5", (3, 5)),
+        ("end,duration", "5,2", (3, 5)), ("duration_ms,stop", "2000,5", (3, 5)),
+        ("end,duration", "5,9", (None, 5)), ("chnl,tbeg,tdur", "1,3,2", (3, 5)),
+        ("onset,duration", "3,n/a", (3, None)),
     ],
 )  # fmt: skip
 def test_names_of_times(tmp_path, header, row, expected):

@@ -38,6 +38,9 @@ FORMS = {
     "utf32.csv": "\ufefffile,emotion\na.wav,joy\nb.wav,sad\n".encode("utf-32-le"),
     "names.csv": "File Name,Emotion-Label\na.wav,joy\nb.wav,sad\n",
     "camel.csv": "fileName;emotionLabel\na.wav;joy\nb.wav;sad\n",
+    "viewer.json": '{"features": [{"name": "file"}], "rows": ['
+    '{"row_idx": 0, "row": {"file": "a.wav", "emotion": "joy"}, "truncated_cells": []},'
+    ' {"row_idx": 1, "row": {"file": "b.wav", "emotion": "sad"}, "truncated_cells": []}]}',
     "twice.csv": "Path,path,label\nx,a.wav,joy\ny,b.wav,sad\n",
     "index.csv": "Unnamed: 0,file,emotion\n,a.wav,joy\n,b.wav,sad\n",
 }
@@ -74,6 +77,13 @@ def test_forms_that_read_the_same(tmp_path, name):
             "x.csv",
             "file,from,to\na.wav,0:01,0:02\na.wav,0:02,0:03\n",
             "from looks like a time .*end",
+        ),
+        ("x.txt", "file start end word\na.wav 0 1 hi\n", "put commas, semicolons, tabs or bars"),
+        ("x.csv", "file,segment\na.wav,0.5-1\na.wav,1-2\n", "segment looks .* into two columns"),
+        (
+            "x.tsv",
+            "file\tBegin Time - SMPTE/PAL\na.wav\t00:00:01:10\na.wav\t00:00:02:12\n",
+            "SMPTE/PAL looks like a time and was not used: '00:00:01:10'",
         ),
         ("x.csv", "file,Beginn\na.wav,0\na.wav,1\n", "Beginn .* Name it start$"),
         ("x.csv", "file;emotion\na.wav;Ärger\n".encode("cp1252"), "this is 'Ärger': .*--encoding"),
@@ -133,6 +143,8 @@ def test_what_was_not_used_is_named(tmp_path):
     assert "Geschlecht" not in notes(tmp_path, "file,Geschlecht\na,f\n")
     assert "column t0 looks like a time" in notes(tmp_path, "file,t0\na,1.5\n")
     assert "from" not in notes(tmp_path, "file,text,from\na,hi,Joey\n")
+    assert "two columns" in notes(tmp_path, 'file,timestamp\na.wav,"[0.5, 1.5]"\n')
+    assert "is longer than end" in notes(tmp_path, "file,end,duration\na.wav,3,9\n")
     assert "name it duration" in notes(tmp_path, "file,start,length\na,1.5,2\n")
     cut = "wav_file,start_time,end_time\na.wav,6.3,8.2\nb.wav,8.2,9\n"
     assert "if the files are already cut, rename these columns" in notes(tmp_path, cut)
@@ -331,11 +343,11 @@ def test_a_sparse_table_is_refused(tmp_path):
         Manifest.read(path)
 
 
-@pytest.mark.parametrize("rate", ["0", "nan", "-16000", "1e400"])
+@pytest.mark.parametrize("rate", ["0", "nan", "-16000", "1e400", "16"])
 def test_samples_of_no_rate_are_not_read(tmp_path, rate):
     rows = f"path,start_sample,end_sample,sample_rate\na.wav,1,9,16000\nb.wav,1,9,{rate}\n"
     clips = read(tmp_path, rows)
-    assert "sample_rate is not a rate in Hz in every row" in clips.notes[0]
+    assert "sample_rate is not a rate in Hz, such as 16000, in every row" in clips.notes[0]
     with pytest.raises(InputError, match="each row would be the whole file"):
         read(tmp_path, rows.replace("b.wav", "a.wav"))
 
