@@ -157,8 +157,13 @@ def last_rows(path: Path) -> list[list[str]]:
 
 
 def _moved(path: Path, rows: Sequence[tuple[str, ...]]) -> tuple[int, int]:
-    """Return how many of the clips in both divisions are elsewhere now, and how many there are."""
+    """Return how many of the clips in both divisions are elsewhere now, and how many there are.
+
+    A fold that is new or gone, as that of a language, moves no clip of the others.
+    """
     before = [tuple(row) for row in last_rows(path)[1:]]
+    if folds := {row[2:] for row in before} & {row[2:] for row in rows}:
+        before, rows = ([row for row in some if row[2:] in folds] for some in (before, rows))
     known = {row[0] for row in before if row}
     common = known & {row[0] for row in rows}
     old, new = ({row for row in some if row and row[0] in common} for some in (before, rows))

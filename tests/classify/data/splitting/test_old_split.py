@@ -204,3 +204,16 @@ def test_a_pipe_in_place_of_the_last_split_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "last.csv")
     write_split(found, tmp_path / "split.csv", tmp_path / "last.csv", lambda line: None)
     assert len((tmp_path / "split.csv").read_text().splitlines()) == 9
+
+
+def test_a_new_language_moves_no_clip_of_the_folds_of_others(tmp_path):
+    rows = [
+        {"id": str(n), "text": "oh", "label": "ab"[n % 2], "language": ["deu", "eng", "spa"][n % 3]}
+        for n in range(30)
+    ]
+    said, last = [], tmp_path / "split.csv"
+    for clips in (rows[:2] + rows[3:5] + rows[6:8], rows):
+        table = Manifest.from_rows(clips)
+        found = splits(table, "leave-one-language-out", dev_size=0)
+        write_split(found, last, last, said.append)
+    assert said == []
