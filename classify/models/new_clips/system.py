@@ -127,6 +127,8 @@ class System:
 
         if not len(clips):
             return Answer(None, {})
+        for model in self.models.values():
+            model.scaling.check_named(clips)
         options: Any = {
             "encoders": encoders, "device": device, "damage": damage, "progress": progress
         }  # fmt: skip

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....cache.errors import InputError, nearest
+from ....cache.errors import InputError, counted, nearest
 from ....cache.manifest import Manifest
 from ...heads.training.rows_on_disk import RowsOnDisk
 
@@ -206,20 +206,29 @@ class Scaling:
             raise InputError(f"{source}: the scaler and the head differ in width")
         return made
 
-    def _groups(self, clips: Manifest) -> np.ndarray:
-        column = str(self.scale)
-        names = np.asarray(clips[column] if column in clips else [""] * len(clips))
-        blank = [clip for clip, name in zip(clips.ids, names, strict=True) if not name]
-        if blank and self.scale != "speaker":
+    def check_named(self, clips: Manifest) -> None:
+        """Raise if clips name no language or corpus that they could be scaled within."""
+        if self.scale in (True, False, "speaker"):
+            return
+        if blank := [c for c, name in zip(clips.ids, self._names(clips), strict=True) if not name]:
             raise InputError(
-                f"features are scaled within each {self.scale}, and {len(blank)} clips name none "
-                f"({', '.join(map(repr, blank[:3]))}): a single file cannot be scaled by its "
-                f"{self.scale}. Use a manifest with the column {self.scale}"
+                f"features are scaled within each {self.scale}, and {len(blank)} of "
+                f"{counted(len(clips), 'clip')} name none ({', '.join(map(repr, blank[:3]))}): a "
+                f"single file cannot be scaled by its {self.scale}. Use a manifest with the column "
+                f"{self.scale}"
             )
-        if blank and not self.is_quiet:
+
+    def _names(self, clips: Manifest) -> np.ndarray:
+        column = str(self.scale)
+        return np.asarray(clips[column] if column in clips else [""] * len(clips)).astype(str)
+
+    def _groups(self, clips: Manifest) -> np.ndarray:
+        self.check_named(clips)
+        names = self._names(clips)
+        if (blank := int((names == "").sum())) and not self.is_quiet:
             said = "%d of %d clips name no speaker; they are scaled as those of an average speaker"
-            log.warning(said, len(blank), len(clips))
-        return names.astype(str)
+            log.warning(said, blank, len(clips))
+        return names
 
 
 def _restored(arrays: Mapping[str, np.ndarray], name: str, head: Any, source: str) -> np.ndarray:

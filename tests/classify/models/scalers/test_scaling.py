@@ -101,13 +101,15 @@ def test_the_models_of_folds_say_once_that_clips_name_no_speaker(setting, tmp_pa
     assert caplog.text.count("name no speaker") == 1
 
 
-def test_a_clip_without_a_language_or_alone_is_refused(setting):
+def test_a_clip_without_a_language_or_alone_is_refused(setting, tmp_path):
     space, part = setting
     model = Model(LogisticHead(), VALENCE, space.features(layers=1), scale="language")
     model.fit(part.train, part.dev)
     nameless = part.test.with_columns(language=[""] * len(part.test))
     with pytest.raises(InputError, match="single file cannot be scaled by its language"):
         model.predict(nameless)
+    with pytest.raises(InputError, match="single file cannot be scaled by its language"):
+        System("lr", {"lr": model}).predict(nameless, Cache(tmp_path))  # before it is embedded
     other = part.test.select([part.test.ids[0]]).with_columns(language=["pol"])
     with pytest.raises(InputError, match="fewer than 5 rows"):
         model.predict(other)
