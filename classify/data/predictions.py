@@ -7,7 +7,6 @@ of columns never matters.
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
@@ -19,10 +18,10 @@ import numpy as np
 from affekt.notebook import frame, shown
 
 from ...cache.errors import InputError, check_characters, expected_one_of, listed
-from ...cache.files.atomic_writes import written
+from ...cache.files.atomic_writes import write_whole
 from ...cache.files.home_folder import at_home
 from ...cache.manifest.columns import normal
-from .escape import defused
+from .escape import csv_text, defused
 from .pred_csv import (
     EXACT,
     check_labels,
@@ -372,15 +371,12 @@ class Predictions:
         [[0.25, 0.75]]
         """
         check_columns(self.labels, path)
-        check_characters(names := "".join([*self.ids, *self.labels]), path)
+        check_characters("".join([*self.ids, *self.labels]), path)
         place = Path(at_home(path))
         if place.suffix.lower() != ".csv":
             raise InputError(f"{place}: expected a name that ends in .csv")
-        with written(place) as draft, draft.open("w", encoding="utf-8", newline="") as file:
-            quoting = csv.QUOTE_ALL if "\r" in names else csv.QUOTE_MINIMAL
-            writer = csv.writer(file, lineterminator="\n", quoting=quoting)
-            writer.writerow(["id", *self.columns])
-            writer.writerows([defused(name), *self.cells(label, row)] for name, label, row in self)
+        rows = ([defused(name), *self.cells(label, row)] for name, label, row in self)
+        write_whole(place, csv_text([["id", *self.columns], *rows]))
 
 
 def _numbers_hint(missing: Sequence[str], surplus: Sequence[str]) -> str:

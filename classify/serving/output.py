@@ -15,7 +15,7 @@ import click
 from ...cache.errors import InputError, listed, one_line
 from ...cache.files.atomic_writes import written
 from ...cache.files.reading import parse_json
-from ..data.escape import cell
+from ..data.escape import cell, csv_text
 from ..data.estimates import PREFIX, Estimates
 from ..models.new_clips.modalities_seen import Reason, reason_text
 from ..options import to_stderr
@@ -149,7 +149,7 @@ def is_output(head: bytes) -> bool:
 def show(predictions: Predictions, rows: Sequence[dict[str, Any]]) -> None:
     """Print each clip with its bars, or a table if there are many."""
     if len(rows) > SHOWN:
-        click.echo("\n".join(_table(predictions)))
+        click.echo(_table(predictions), nl=False)
     elif rows:
         click.echo("\n\n".join(map(_readable, rows)))
 
@@ -188,9 +188,9 @@ def _transcribed(row: Mapping[str, Any]) -> list[str]:
     return [f"  transcribed by {row['asr']}: {row['text']!r}"] if row.get("asr") else []
 
 
-def _table(predictions: Predictions) -> Sequence[str]:
-    lines = [",".join(["id", *predictions.columns])]
+def _table(predictions: Predictions) -> str:
+    rows = [["id", *predictions.columns]]
     for name, label, row in predictions:
-        first = [cell(name), label] if label else [cell(name)]
-        lines.append(",".join([*first, *(f"{value:.4f}" for value in row)]))
-    return lines
+        first = [cell(name), cell(label)] if label else [cell(name)]
+        rows.append([*first, *(f"{value:.4f}" for value in row)])
+    return csv_text(rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
@@ -10,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ...cache.errors import InputError
-from ...cache.files.atomic_writes import written
+from ...cache.files.atomic_writes import write_whole
 from ...cache.manifest import Manifest
-from ..data.escape import defused
+from ..data.escape import csv_text, defused
 from ..data.estimates import Estimates
 from ..data.predictions import Predictions
 from ..data.task_file import check_columns
@@ -153,11 +152,11 @@ def timeline_rows(
 def write_timeline(path: str | PathLike[str], clips: Manifest, predictions: Predictions) -> None:
     """Write a CSV: id of the recording, start, end, and the columns of `Predictions.write`."""
     check_columns(predictions.labels, path, ("id", "start", "end", "label"))
-    with written(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "start", "end", *predictions.columns])
-        for name, start, end, label, row in timeline_rows(clips, predictions):
-            writer.writerow([defused(name), start, end, *predictions.cells(label, row)])
+    rows = [
+        [defused(name), start, end, *predictions.cells(label, row)]
+        for name, start, end, label, row in timeline_rows(clips, predictions)
+    ]
+    write_whole(Path(path), csv_text([["id", "start", "end", *predictions.columns], *rows]))
 
 
 def draw_timeline(path: Path, clips: Manifest, predictions: Predictions) -> tuple[int, int]:

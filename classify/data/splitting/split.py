@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from affekt.notebook import shown
 
-from ....cache.files.atomic_writes import written
+from ....cache.files.atomic_writes import write_whole
 from ....cache.files.home_folder import at_home
-from ..escape import defused
+from ..escape import csv_text, defused
 from . import leaks
 
 if TYPE_CHECKING:
@@ -107,7 +106,4 @@ def write_rows(
     path: Path, rows: Iterable[Sequence[str]], header: Sequence[str] = ("id", "split")
 ) -> None:
     """Write rows of ids and parts, and of folds where the header has them."""
-    with written(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(map(defused, row) for row in rows)
+    write_whole(path, csv_text([header, *(map(defused, row) for row in rows)]))

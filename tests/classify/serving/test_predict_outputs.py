@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from affekt.cache import InputError
 from affekt.classify.cli import main
+from affekt.classify.data.predictions import Predictions
+from affekt.classify.serving.output import as_rows, show
 from affekt.extract.running import embedding as loop
 
 from tests.support.small_models import predict, sound, write_models
@@ -38,6 +40,16 @@ def test_a_file_and_json_are_both_given(models, tmp_path):
         assert ("start" in table[0]) == bool(wide)
         for one, row in zip(table, rows, strict=True):
             assert {label: float(one[label]) for label in row["scores"]} == row["scores"]
+
+
+def test_a_table_on_stdout_is_csv_whatever_the_names(capsys):
+    names = [f'{number}, "so".wav' for number in range(21)]
+    found = Predictions(names, ["joy, loud", "calm"], [[0.75, 0.25]] * 21)
+    show(found, as_rows(found, None, {}))
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["id"] for row in rows] == names
+    assert rows[0]["label"] == "joy, loud"
+    assert float(rows[0]["joy, loud"]) == 0.75
 
 
 #: outputs of an earlier call
