@@ -29,26 +29,11 @@ def with_weights(name: str, revision: str | None = None) -> Place:
 
 def tensor_files(folder: Path) -> list[Path]:
     """Find the safetensors files of a folder: whole, in shards, or made from its ``.bin``."""
-    whole = folder / "model.safetensors"
-    if whole.is_file():
-        return [whole]
-    index = folder / f"{whole.name}.index.json"
-    if index.is_file():
-        table = read_object(index, lenient=True).get("weight_map")
-        if not isinstance(table, dict) or not table:
-            raise InputError(f"{index} has no weight_map")
-        shards = sorted(set(map(str, table.values())))
-        for shard in shards:
-            if Path(shard).name != shard or not (folder / shard).is_file():
-                raise InputError(f"{index} names {shard!r}, which is not a file next to it")
-        return [folder / shard for shard in shards]
-    for pickled in PICKLED:
-        if (folder / pickled).is_file():
-            from ....extract.encoders.checkpoints.converting import converted
+    from ....extract.encoders.checkpoints.checkpoint import find_weights
+    from ....extract.encoders.checkpoints.converting import converted
 
-            return [converted([folder / pickled]) / whole.name]
-    found = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-    raise InputError(f"{folder} holds no {whole.name} and no {PICKLED[0]} (found: {found})")
+    files, container = find_weights(folder, PICKLED)
+    return [converted(files) / "model.safetensors"] if container == "pickle" else list(files)
 
 
 def tensor_shapes(files: Sequence[Path]) -> dict[str, Shape]:
@@ -74,7 +59,7 @@ def tensor_shapes(files: Sequence[Path]) -> dict[str, Shape]:
                         raise DamagedError(f"{path}: the tensor {key} is in another file too")
                     part = file.get_slice(key)
                     if part.get_dtype() not in FLOATS:
-                        raise InputError(f"{path}: {key} holds {part.get_dtype()}, no floats")
+                        raise InputError(f"{path}: {key} holds {part.get_dtype()}; expected floats")
                     shapes[key] = tuple(part.get_shape())
         except SafetensorError as error:
             raise DamagedError(f"{path} is not a sound safetensors file: {error}") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ def find_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
             locate(name, located.commit, allow=_DOWNLOAD_PICKLE, what="encoder")
     _refuse_pointers(folder)
     config = _read_config(folder)
-    weights, container = _find_weights(folder)
+    weights, container = find_weights(folder)
     return Checkpoint(folder, source, config, weights, container, root)
 
 
@@ -174,9 +174,12 @@ def _is_native(listed: Mapping[str, Any]) -> bool:
     return isinstance(kind, str) and hasattr(transformers, kind)
 
 
-def _find_weights(folder: Path) -> tuple[tuple[Path, ...], str]:
+def find_weights(
+    folder: Path, pickled: Sequence[str] = ("pytorch_model.bin",)
+) -> tuple[tuple[Path, ...], str]:
     """Find the weights: safetensors first, ``.bin`` otherwise, whole or in shards."""
-    for stem, container in (("model.safetensors", "safetensors"), ("pytorch_model.bin", "pickle")):
+    for stem in ("model.safetensors", *pickled):
+        container = "pickle" if stem in pickled else "safetensors"
         if (folder / stem).is_file():
             return (folder / stem,), container
         index = folder / f"{stem}.index.json"
