@@ -248,7 +248,7 @@ def strategy(name: str) -> Ensemble:
     Examples
     --------
     >>> strategy("mean")
-    <affekt.classify.ensembles.fixed_rules.MeanEnsemble object at ...>
+    <MeanEnsemble>
     """
     one_of(name, STRATEGIES, "strategies")
     return STRATEGIES[name]()

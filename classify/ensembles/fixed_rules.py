@@ -83,6 +83,10 @@ class Ensemble(ABC):
         made = distribution(found) if kind is Predictions else found
         return kind(first.ids, first.labels, made, source=f"ensemble {self.name}")
 
+    def __repr__(self) -> str:
+        fitted = f" fitted on {', '.join(self.names_)}" if self.names_ else ", not fitted"
+        return f"<{type(self).__name__}{fitted if self.learnt else ''}>"
+
     def describe(self) -> dict[str, object]:
         """Return what was learnt, for the report; of the labels in task order."""
         found = {name: values.tolist() for name, values in self.get_state().items()}

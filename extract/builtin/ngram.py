@@ -1,10 +1,10 @@
 """`Ngram`: an encoder for texts without weights, the floor of every comparison of text encoders.
 
-A text is case-folded and cut into words; each word gives its character n-grams (with marks at its
-ends), itself, and a pair with the next word. Every n-gram is hashed, with a sign, to one place of
+A text is cut into words (`words`); each word gives its character n-grams (with marks at its ends),
+itself, and a pair with the next word. Every n-gram is hashed, with a sign, to one place of
 the vector (the hashing trick of Weinberger et al., 2009); a place keeps the logarithm of its count,
 and each of the two blocks (characters, words) is scaled to unit length. It works in every
-language; a sign that is not a letter or digit (an emoji) is a word of its own.
+language.
 
 The hash is our own arithmetic on Unicode code points in 64 bits: the same on every machine and in
 every process, unlike Python's ``hash``.
@@ -12,8 +12,6 @@ every process, unlike Python's ``hash``.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,12 +20,12 @@ import numpy as np
 from ...cache.errors import InputError
 from ..backend import Backend, Pooled
 from ..errors import Unusable
+from .words import words
 
 MOST_DIM = 1 << 24
 MOST_LETTERS = 100  # of an n-gram
-VERSION = 1  # raise it whenever a number changes
+VERSION = 2  # raise it whenever a number changes
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[^\s]")
 _EDGE = 0x110000  # marks both ends of a word; beyond the last code point of Unicode
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _BLOCK = 64  # texts at a time: their counts stay in the processor's cache
@@ -79,10 +77,10 @@ class Ngram(Backend):
 
     def embed(self, inputs: Sequence[str]) -> list[Pooled | Unusable]:
         """Embed texts; ``frames`` is the number of words."""
-        words = [_WORD.findall(unicodedata.normalize("NFKC", text).casefold()) for text in inputs]
+        texts = [words(text) for text in inputs]
         answers: list[Pooled | Unusable] = []
-        for begin in range(0, len(words), _BLOCK):
-            answers += self._embed(words[begin : begin + _BLOCK])
+        for begin in range(0, len(texts), _BLOCK):
+            answers += self._embed(texts[begin : begin + _BLOCK])
         return answers
 
     def _embed(self, texts: list[list[str]]) -> list[Pooled | Unusable]:

@@ -41,6 +41,7 @@ RAW = {
     "embeddings.py",  # embeds what is missing
     "own_encoders.py",  # predicts audio and text
     "audio_facts.py",  # reads the length and loudness of files
+    "shortcuts.py",  # learns words of raw texts
     "named_inputs.py",  # finds the audio that a user names
     "model_hub.py",  # finds model folders as encoders are found
     "tensors.py",  # checkpoints that others made: UMUTeam's and Vocametrix's take raw clips

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ....extract.builtin.words import words
 from ...data.splitting import leaks
 from ...data.splitting.schemes import Split
 from ...metrics import measures as metrics
@@ -224,10 +225,6 @@ def _text(values: Sequence[Any] | np.ndarray) -> list[str | None]:
     return [str(value) or None for value in values]
 
 
-# Words, single characters of scripts without spaces, and marks such as ! and emoji.
-TOKEN = r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+|[^\w\s]"
-
-
 def word_scores(
     texts: Sequence[str], labels: np.ndarray, asked: Sequence[str], n_labels: int
 ) -> np.ndarray:
@@ -260,7 +257,13 @@ def word_scores(
 
     filled = np.array([bool(text.strip()) for text in texts])
     hashed = HashingVectorizer(
-        token_pattern=TOKEN, ngram_range=(1, 2), n_features=2**16, alternate_sign=False, norm="l1"
+        tokenizer=words,
+        token_pattern=None,  # pyright: ignore[reportArgumentType]
+        lowercase=False,
+        ngram_range=(1, 2),
+        n_features=2**16,
+        alternate_sign=False,
+        norm="l1",
     )
     counts = hashed.transform([text for text in texts if text.strip()])
     head = MultinomialNB(alpha=0.01, fit_prior=False).fit(counts, labels[filled])

@@ -100,4 +100,6 @@ def refuse_failed(reasons: Mapping[str, str], among: int) -> None:
     """Raise an `InputError` that names the clips and why, if there are any."""
     if reasons:
         named = listed([f"{name}: {reason}" for name, reason in reasons.items()])
-        raise InputError(f"{len(reasons)} of {among} clips cannot be embedded: {named}")
+        needs_text = "no text" in reasons.values()
+        advice = "; give `text` or `texts`, or load a `system` without text" if needs_text else ""
+        raise InputError(f"{len(reasons)} of {among} clips cannot be embedded: {named}{advice}")

@@ -182,7 +182,12 @@ def test_learnt_weights_maximise_the_likelihood():
 
     best = optimize.minimize(loss, np.zeros(4), tol=1e-12)
     assert -np.log(found @ own).mean() == pytest.approx(best.fun, abs=1e-6)
-    assert WeightedEnsemble().fit(members, names).describe()["weights"].keys() == members.keys()
+    fitted = WeightedEnsemble().fit(members, names)
+    assert fitted.describe()["weights"].keys() == members.keys()
+    assert repr(fitted) == f"<WeightedEnsemble fitted on {', '.join(sorted(members))}>"
+    assert repr([WeightedEnsemble(), MeanEnsemble()]) == (
+        "[<WeightedEnsemble, not fitted>, <MeanEnsemble>]"
+    )
 
 
 def test_greedy_is_never_worse_than_its_best_member_on_dev():

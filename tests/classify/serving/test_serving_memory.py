@@ -218,7 +218,8 @@ def test_a_loaded_model_takes_every_form(models, clips, part, tmp_path, monkeypa
         np.testing.assert_allclose(one, wanted[0], atol=1e-6)
         with files[0].open("rb") as file:
             assert model.predict(file, text=texts[0]).ids == ["audio"]
-        with pytest.raises(InputError, match="1 of 1 clips cannot be embedded: audio: no text"):
+        lacking = "1 of 1 clips cannot be embedded: audio: no text; give `text` or"
+        with pytest.raises(InputError, match=lacking):
             model.predict(files[0].read_bytes())
         answer = model.answer([files[0], b"junk"], texts=texts)
         assert answer.predictions is not None

@@ -1,4 +1,4 @@
-"""Make the runs whose files stand here: ``python tests/classify/golden/make.py``.
+"""Make the runs whose files stand here, as a script.
 
 The JSON files are data, made once from synthetic clips. Run this again only where their format
 changes; a change of what is written about them needs
