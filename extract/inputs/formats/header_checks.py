@@ -218,6 +218,9 @@ def _chunked(format: Format, data: bytes) -> Container:
         elif name == layout.wanted and found is None:
             field = (kind, begin - struct.calcsize(kind))
             found = _samples(format, data, layout, begin, size, field=field)
+            if layout is _W64 and not (found.flags or found.lost):
+                # libsndfile takes whatever follows for samples
+                return replace(found, data=data[: begin + size])
             if layout is not _CAF:
                 return found
     if found is not None:

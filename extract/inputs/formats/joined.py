@@ -20,7 +20,6 @@ from .flac_and_mp3_frames import mpeg_frame
 from .signatures import Format
 
 _MOST = 256  # parts; what follows belongs to the last one
-_FLAC = re.compile(rb"fLaC[\x00\x80]\0\0\x22")
 _OGG = re.compile(rb"OggS\0[\x02\x03\x06\x07]\0{8}")  # the first page of a stream
 _MP3 = re.compile(
     rb"ID3[\x02-\x04]\0.[\x00-\x7f]{4}"
@@ -47,10 +46,6 @@ def split(format: Format, data: bytes) -> list[bytes]:
     if not starts:
         return [data]
     return [data[a:b] for a, b in zip([0, *starts], [*starts, len(data)], strict=True)]
-
-
-def _flac(data: bytes, begin: int) -> Iterator[int]:
-    return (found.start() for found in _FLAC.finditer(data, begin + 1))
 
 
 def _ogg(data: bytes, begin: int) -> Iterator[int]:
@@ -102,6 +97,12 @@ def _chunks(mark: bytes, order: str, kinds: Sequence[bytes]) -> Callable[..., It
     return find
 
 
+def _marks(mark: bytes) -> Callable[..., Iterator[int]]:
+    """Return what finds a first line that no sound is like."""
+    pattern = re.compile(mark, re.DOTALL)
+    return lambda data, begin: (found.start() for found in pattern.finditer(data, begin + 1))
+
+
 def _mov(data: bytes, begin: int) -> Iterator[int]:
     """A box ``ftyp`` after other boxes."""
     at = begin
@@ -114,12 +115,16 @@ def _mov(data: bytes, begin: int) -> Iterator[int]:
 
 
 _STARTS: dict[str, Callable[[bytes, int], Iterator[int]]] = {
-    "flac": _flac,
+    "flac": _marks(rb"fLaC[\x00\x80]\0\0\x22"),
     "ogg": _ogg,
     "mp3": _mp3,
     "wav": _chunks(b"RIFF", "<", (b"WAVE",)),
     "aiff": _chunks(b"FORM", ">", (b"AIFF", b"AIFC")),
     "mov": _mov,
+    "asf": _marks(re.escape(bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"))),
+    "flv": _marks(rb"FLV\x01[\0-\x07]\0\0\0\x09\0\0\0\0"),
+    "tta": _marks(rb"TTA1[\1-\3]\0"),
+    "voc": _marks(rb"Creative Voice File\x1a\x1a\0"),
 }
 
 

@@ -23,7 +23,6 @@ SOUNDFILE = {
     "nist": ("NIST SPHERE", "nistsphere"),
     "w64": ("Wave64", "w64"),
     "caf": ("CAF", "caf"),
-    "voc": ("VOC", "voc"),
 }
 
 #: Formats that FFmpeg reads: its demuxer -> what it is called.
@@ -46,6 +45,7 @@ FFMPEG = {
     "mpeg": "MPEG program stream (mpg, vob)",
     "mpegts": "MPEG transport stream (ts)",
     "rm": "RealMedia",
+    "voc": "VOC",  # libsndfile takes the heads of its blocks for samples
 }
 
 #: Tags after the samples.

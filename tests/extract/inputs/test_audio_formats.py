@@ -174,6 +174,25 @@ def test_whatever_libsndfile_reads_is_read(sound, encode, format, subtype):
     assert np.array_equal(decode(tagged, 8000).samples, expected)
 
 
+W64_CHUNK = b"list/\x91\xcf\x11\xa5\xd6(\xdb\4\xc1\0\0" + struct.pack("<Q", 424)
+W64_CHUNK += b"INFO" * 100
+
+
+@pytest.mark.parametrize("behind", [W64_CHUNK, bytes(512), b""])
+def test_what_follows_the_samples_of_wave64_is_none(sound, encode, behind):
+    samples = sound(2.0)
+    signal = decode(encode(samples, format="W64", subtype="FLOAT") + behind, RATE)
+    assert signal.flags == ()
+    assert np.array_equal(signal.samples, samples)
+
+
+def test_a_voc_file_of_many_blocks_is_read_without_their_heads(sound):
+    samples = sound(2.0)
+    signal = decode(written(samples, RATE, "voc", "pcm_s16le"), RATE)
+    assert signal.flags == ()
+    assert np.allclose(signal.samples, samples, rtol=0, atol=2**-15)
+
+
 NOT_SOUND = {
     "git lfs pull": b"version https://git-lfs.github.com/spec/v1\noid sha256:c6f9\nsize 72862\n",
     "git annex get": b"/annex/objects/SHA256E-s72862--c6f9.wav\n",

@@ -51,7 +51,11 @@ def test_each_part_is_decoded_as_the_file_that_it_was(sound, encode, format):
         assert np.array_equal(across, signal.samples[5 * rate // 2 : 11 * rate // 2])
 
 
-@pytest.mark.parametrize(("container", "codec"), [("mp4", "aac"), ("mov", "pcm_s16le")])
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [("mp4", "aac"), ("mov", "pcm_s16le"), ("asf", "wmav2"), ("flv", "aac"), ("tta", "tta"),
+     ("voc", "pcm_s16le")],
+)  # fmt: skip
 def test_films_are_joined_too(sound, container, codec):
     one, two = (written(sound(n, seed=n), RATE, container, codec) for n in (2, 1))
     both = decode(one + two, RATE)
