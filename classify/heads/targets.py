@@ -105,6 +105,11 @@ class NumbersMixin(RegressorMixin):
         pairs = zip(truth.T, found.T, rated.T, strict=True)
         return float(np.mean([r2_score(a[k], b[k], sample_weight=weight[k]) for a, b, k in pairs]))
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
 
 def read_distributions(y: Any, classes: Sequence[Any] | None) -> Targets:
     """Return targets for a matrix of label distributions (clips, classes) or of vote counts.

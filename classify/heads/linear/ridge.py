@@ -151,9 +151,3 @@ class RidgeHead(NumbersMixin, Stored):
         shapes = {"coef": (count, self.n_features_in_), "intercept": (count,)}
         check_state_arrays(shapes, arrays, np.float64)
         self.coef_, self.intercept_ = np.array(arrays["coef"]), np.array(arrays["intercept"])
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        tags.target_tags.single_output = True
-        return tags

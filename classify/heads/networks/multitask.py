@@ -256,7 +256,6 @@ class MultiTaskHead(ClassifierMixin, MLPSettings, TorchEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
-        tags.target_tags.single_output = True
         return tags
 
 

@@ -23,6 +23,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
 QUICK = {"max_epochs": 6, "batch_size": 16, "learning_rate": 1e-2, "n_threads": 1}
@@ -182,3 +183,8 @@ def test_threads_that_train_at_the_same_time_do_not_mix():
         fitted = Parallel()(delayed(head.fit)(X, y) for head in heads)
     for i, head in enumerate(fitted):
         assert np.array_equal(head.predict_proba(X), alone[i % 2])
+
+
+@pytest.mark.parametrize("head", REGRESSORS, ids=lambda head: head.name)
+def test_regressors_declare_several_dimensions(head):
+    assert get_tags(head).target_tags.multi_output
