@@ -8,7 +8,8 @@ from truth (and from the predictions, for F1) counts 0, as with scikit-learn's `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -62,6 +63,19 @@ def absent(truth: Sequence[str], labels: Labels) -> list[str]:
     """
     there = set(truth)
     return [label for label in labels if label not in there]
+
+
+def over_present(score: Mapping[str, Any], n_labels: int, n_present: int) -> dict[str, Any]:
+    """Return a mean over all labels, and its interval, as that over the labels that occur.
+
+    Examples
+    --------
+    >>> over_present({"value": 0.5, "interval": [0.25, 0.75]}, 4, 3)["value"]
+    0.6666666666666666
+    """
+    scale = n_labels / n_present
+    limits = [limit * scale for limit in score["interval"]]
+    return {"value": score["value"] * scale, "interval": limits}
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 Off the diagonal a model learns from everything of one value and is tested on everything of the
 other; on the diagonal it is cross-validated over speakers, and so are speakers who have clips of
-both values, so that all cells are of unseen voices.
+both values, so that all cells are of unseen voices. Where no speaker is known, as of texts, single
+clips take their place.
 """
 
 from __future__ import annotations
@@ -68,14 +69,17 @@ def transfer(
     -------
     result
         `names`, and `cells`: by value trained on and value tested on, clips, UAR (or CCC) and
-        interval.
+        interval. UAR is the mean over the labels that the value tested on has.
 
     Raises
     ------
     InputError
-        If the column has fewer than two values, or one of them fewer than three speakers.
+        If the column has fewer than two values, or one of them fewer than three speakers, where
+        some are known.
     """
     values = check_transfer(clips, by)
+    if not any(leaks.speakers(clips)):
+        clips = clips.with_columns(speaker=list(clips.ids))  # each clip is one of its own
     parts = {value: clips.where(**{by: value}) for value in values}
     voices = {value: _voices(part) for value, part in parts.items()}
     cells: dict[str, dict[str, Any]] = {}
@@ -117,7 +121,7 @@ def check_transfer(clips: Manifest, by: str) -> list[str]:
         only = values[0] and f"it has the value {values[0]!r} only"
         has = only or "the column is blank or not there"
         raise InputError(f"transfer by {by!r}: {has}; expected at least two values")
-    for value in values:
+    for value in values if any(leaks.speakers(clips)) else ():
         own = leaks.speakers(clips.where(**{by: value}))
         if "" in own:
             raise InputError(
@@ -177,9 +181,12 @@ def _cell(
         labels = list(clips["label"])
         truth, absent = metrics.codes(labels, task.labels), metrics.absent(labels, task.labels)
         drawn = resample(truth, {"": known.codes}, codes, len(task.labels), **draws)
+    score = drawn.score("", task.measure, level=level)
+    if absent:  # as in the tables by a column
+        score = metrics.over_present(score, len(task.labels), len(task.labels) - len(absent))
     return {
         "clips": len(clips),
         "groups": drawn.groups,
         "absent": absent,
-        task.measure: drawn.score("", task.measure, level=level),
+        task.measure: score,
     }

@@ -284,9 +284,8 @@ def table_by(
 
         def scored(name: str, measure: str) -> dict[str, Any]:
             found = drawn.score(name, measure, options.level)
-            scale = n_labels / len(there) if measure in ("uar", "macro_f1") else 1.0
-            limits = [limit * scale for limit in found["interval"]]
-            return {"value": found["value"] * scale, "interval": limits}
+            means = measure in ("uar", "macro_f1")
+            return metrics.over_present(found, n_labels, len(there)) if means else found
 
         return {
             "groups": drawn.groups,

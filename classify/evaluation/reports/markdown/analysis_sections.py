@@ -6,6 +6,7 @@ from ....data.escape import md
 from ....ensembles.calibration import LARGEST
 from ...scores.verdicts import p_text
 from ..sections import Data, Section, Table
+from .column_tables import row_name
 from .markdown_tables import number, score
 from .system_order import groups_of
 
@@ -297,8 +298,9 @@ def transfer_section(found: Data) -> Section:
         f"{key.upper()}; rows are trained on, columns tested on. Off the diagonal a model learns "
         "from the clips of one value (where settings are chosen or a network stops early, a fifth "
         "of the speakers is its dev) and is tested on all clips of the other; the diagonal is "
-        "cross-validated over speakers, so that every cell is of unseen voices. The split of the "
-        "recipe is not used here."
+        "cross-validated over speakers, so that every cell is of unseen voices (of unseen clips "
+        "where no speaker is known). The split of the recipe is not used here."
     )
     title = f"Transfer{member} by {found['by']}"
-    return Section(title, [text, Table(["", *map(md, names)], rows)], "transfer")
+    tested = [row_name(there, cells[there][there]) for there in names]
+    return Section(title, [text, Table(["", *tested], rows)], "transfer")

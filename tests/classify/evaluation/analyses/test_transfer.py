@@ -13,6 +13,7 @@ from affekt.classify.data.splitting.schemes import splits
 from affekt.classify.data.task import Task
 from affekt.classify.evaluation.analyses.learning_curve import learning_curve
 from affekt.classify.evaluation.analyses.transfer import transfer
+from affekt.classify.evaluation.reports.markdown.analysis_sections import transfer_section
 from sklearn.linear_model import LogisticRegression
 
 LABELS = ("a", "b")
@@ -101,6 +102,37 @@ def test_the_diagonal_is_wider_since_models_of_several_folds_predict_it():
         for here in ("deu", "eng")
     )
     assert folds / one == pytest.approx(1.5**0.5, rel=0.02)  # 1 + 4 / 8 speakers
+
+
+def test_clips_without_speakers_are_each_their_own():
+    clips = corpus()
+    alone = clips.with_columns(speaker=list(clips.ids))
+    nameless = clips.with_columns(speaker=[""] * len(clips))
+    assert transfer(Planted, nameless, TASK, n_resamples=50) == transfer(
+        Planted, alone, TASK, n_resamples=50
+    )
+    some = clips.with_columns(speaker=["", *clips["speaker"][1:]])
+    with pytest.raises(InputError, match="1 clips of deu have no speaker"):
+        transfer(Planted, some, TASK)
+
+
+class OfThree(Planted):
+    """Never answers the third label."""
+
+    def predict(self, clips):
+        found = super().predict(clips)
+        return Predictions(clips.ids, "abc", np.pad(found.proba, ((0, 0), (0, 1))))
+
+
+def test_a_label_that_no_clip_has_does_not_lower_a_score():
+    found = transfer(OfThree, corpus(), Task.from_labels("abc"), n_resamples=50)
+    plain = transfer(Planted, corpus(), TASK, n_resamples=50)
+    for here, there in (("deu", "eng"), ("urd", "urd")):
+        three, two = (one["cells"][here][there]["uar"] for one in (found, plain))
+        assert three["value"] == pytest.approx(two["value"])
+        assert three["interval"] == pytest.approx(two["interval"], abs=0.01)
+    table = transfer_section(found).blocks[1]
+    assert list(table.head) == ["", "deu (no c)", "eng (no c)", "urd (no c)"]
 
 
 def test_one_language_or_too_few_speakers_are_refused():
