@@ -20,7 +20,7 @@ import numpy as np
 from ...cache.errors import InputError
 from ..backend import Backend, Pooled
 from ..errors import Unusable
-from .words import words
+from ..inputs.words import words
 
 MOST_DIM = 1 << 24
 MOST_LETTERS = 100  # of an n-gram

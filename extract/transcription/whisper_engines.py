@@ -20,14 +20,14 @@ from ...cache.commands.terminal import HIDDEN
 from ...cache.errors import InputError
 from ..encoders.checkpoints.reading import quiet_transformers
 from ..encoders.hardware.device import find_device
+from ..inputs.words import words
 
 SAMPLING_RATE = 16_000  # Hz
 NO_SPEECH = 0.6
 UNLIKELY = -1.0
 WINDOW = 30  # seconds that Whisper takes at once
 LOOPS = (20, 8)  # repeats of a word, or of a phrase, that are not speech
-LONGEST_PHRASE = 12  # words
-PUNCTUATION = ".,;:!?¡¿…-–—\"'«»()[]"
+LONGEST_PHRASE = 24  # words, or characters of Chinese and Japanese
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +100,13 @@ def oddity(text: str) -> str:
         return "garbled"
     if not any(character.isalnum() for character in text):
         return "empty"
-    words = [word.strip(PUNCTUATION).casefold() for word in text.split()]
+    said = [word for word in words(text) if word[0].isalnum()]
     for size in range(1, LONGEST_PHRASE + 1):
         same = 0  # words in a row that are equal to the one `size` before
-        for before, word in zip(words, words[size:], strict=False):
+        for start, (before, word) in enumerate(zip(said, said[size:], strict=False), 1):
             same = same + 1 if word == before else 0
-            times = LOOPS[size > 1]
-            if same >= (times - 1) * size and 2 * (same + size) > len(words):
+            times = LOOPS[len({*said[start : start + size]}) > 1]
+            if same >= (times - 1) * size and 2 * (same + size) > len(said):
                 return "repeats"
     return ""
 

@@ -68,7 +68,7 @@ EXTRACT = {
     "backend": {"errors"},
     "pooling": {"errors", "backend"},
     "inputs": {"errors", "backend"},
-    "builtin": {"errors", "backend"},
+    "builtin": {"errors", "backend", "inputs"},
     "encoders.audio_towers": set(),
     "encoders.families": {"encoders.audio_towers"},
     "encoders.hardware": set(),

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ....extract.builtin.words import words
+from ....extract.inputs.words import words
 from ...data.splitting import leaks
 from ...data.splitting.schemes import Split
 from ...metrics import measures as metrics

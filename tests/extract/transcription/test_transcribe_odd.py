@@ -28,11 +28,14 @@ ODD = {
     "and " + "Subtítulos por la comunidad, " * 9: "repeats",
     "you " * 20: "repeats",
     "I know that you know. " * 30: "repeats",
+    "ご視聴ありがとうございました。" * 8: "repeats",
+    "谢谢大家" * 8: "repeats",
+    "बहुत अच्छा, " * 8: "repeats",
 }
 PLAIN = [
     *("hola", "7", "你好", "no, no, no, no!", "ha ha ha ha ha ha ha ha ha ha", "Thank you. " * 7),
     "I said it once. " * 8 + "Then we went home, had tea, and slept until late in the day. " * 4,
-    *("a\tb\nc", "¡Hola! ¿Qué tal?", "e\u0301l"),
+    *("a\tb\nc", "¡Hola! ¿Qué tal?", "e\u0301l", "ha " * 19, "哈" * 19, "谢谢大家" * 7),
 ]
 
 

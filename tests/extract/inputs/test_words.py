@@ -7,7 +7,7 @@ import unicodedata
 import numpy as np
 import pytest
 from affekt.extract.builtin.ngram import Ngram
-from affekt.extract.builtin.words import words
+from affekt.extract.inputs.words import words
 from hypothesis import given, strategies as st
 
 
