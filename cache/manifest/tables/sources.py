@@ -29,9 +29,18 @@ _MADE = {
     ".textgrid": "; in Praat, Down to Table makes one: add the column path",
     ".eaf": "; ELAN exports one, as tab-delimited text with file names",
     ".rttm": "; write one with the columns path, start, duration and speaker",
+    **dict.fromkeys((".srt", ".vtt"), "; write one with the columns path, start, end and text"),
+    **dict.fromkeys((".ctm", ".stm"), "; write the names of its columns above it, with commas"),
+    **dict.fromkeys((".lst", ".list", ".scp"), "; write path above the names, and call it .csv"),
+    **dict.fromkeys(
+        (".feather", ".pkl", ".pickle", ".dta", ".sav", ".ods", ".h5", ".rds", ".npz"),
+        "; save it as .csv or .parquet in the program that wrote it",
+    ),
+    **dict.fromkeys((".zip", ".bz2", ".xz", ".zst", ".7z", ".tar", ".tgz"), "; unpack it"),
 }
 
 _PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|table|\?xml)\b", re.IGNORECASE)
+_XML = re.compile(rb"(\xef\xbb\xbf)?\s*<\?xml\b(?!.*<html)", re.DOTALL)
 
 
 @dataclass
@@ -246,6 +255,10 @@ def _check_not_another_thing(path: Path, head: bytes) -> None:
         )
     if head.startswith(LFS_POINTER):
         raise InputError(f"{path}: a pointer of Git LFS, not the table; git lfs pull fetches it")
+    if _XML.match(head):
+        sheet = "; if a spreadsheet wrote it, save it as .xlsx or .csv"
+        how = _MADE.get(path.suffix.lower(), sheet)
+        raise InputError(f"{path}: XML, expected a table{how}")
     if _PAGE.match(head):
         raise InputError(f"{path}: a web page, not a table: download the file itself")
     if head.startswith(b"\xd0\xcf\x11\xe0"):
