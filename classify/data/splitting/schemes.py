@@ -193,7 +193,7 @@ def _scheme(
         notes = []
         if not (parts == 1).any() and (parts == 0).any() and dev_size:
             _carve_dev(clips, parts, labels, dev_size, key)
-            notes = [f"no dev in column {column!r}: {dev_size:g} of train was taken at random"]
+            notes = [f"no dev in column {column!r}: {dev_size:g} of all clips go from train to dev"]
         yield "", parts, notes
     elif scheme == "stratified":
         yield "", deal_clips(labels[:, 1], clips.ids, shares, key), []

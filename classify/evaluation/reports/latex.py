@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...data.escape import latex
+from .markdown.column_tables import divides_like, row_name
 from .markdown.difference_sections import comparisons
 from .markdown.dimension_report import by_dimension
 from .markdown.markdown_tables import MEASURES, has_mean_intervals, mean_uar, score
@@ -40,7 +41,7 @@ def by_table(data: Data, column: str) -> str:
     lead, title = columns(data)[0]
     rows = [
         [
-            latex(value or "(blank)"),
+            row_name(value or "(blank)", row, latex),
             str(row["clips"]),
             *(_score(row["systems"][name][lead], with_interval=name == names[0]) for name in names),
         ]
@@ -51,7 +52,12 @@ def by_table(data: Data, column: str) -> str:
     pooled = [_score(one, with_interval=one is whole[0]) for one in whole]
     rows += [["mean", "", *mean], ["pooled", str(data["test"]["clips"]), *pooled]]
     header = [latex(column), "clips", *map(latex, names)]
-    return _table(header, rows, f"{title} by {latex(column)}.", f"tab:{_key(column)}")
+    caption = f"{title} by {latex(column)}"
+    if len(names) < len(data["systems"]):
+        caption += f", of the first {len(names)} of {len(data['systems'])} systems"
+    if any(row.get("absent") for row in part["values"].values()):
+        caption += "; a row is the mean over the classes that occur in it"
+    return _table(header, rows, f"{caption}.", f"tab:{_key(column)}")
 
 
 def dimensions_table(data: Data) -> str:
@@ -113,6 +119,8 @@ def tables(data: Data) -> str:
     if columns(data)[0][0] == "ccc" and len(data["task"]["labels"]) > 1:
         found.append(dimensions_table(data))
     for column in data["by"]:
+        if divides_like(data, column):
+            continue
         found.append(by_table(data, column))
         found += [by_dimensions_table(data, column)] if by_dimension(data, column) else []
     return NEEDS + "\n" + "\n".join(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -90,10 +90,10 @@ def divides_like(data: Data, column: str) -> str | None:
     return first if (first := next(alike)) != column else None
 
 
-def row_name(value: str, row: Mapping[str, Any]) -> str:
+def row_name(value: str, row: Mapping[str, Any], escape: Callable[[str], str] = md) -> str:
     """Return a value of a column, with the labels that it lacks: its UAR is over the others."""
-    absent = some([md(label) for label in row.get("absent", ())], 5)
-    return md(value) + (f" (no {absent})" if absent else "")
+    absent = some([escape(label) for label in row.get("absent", ())], 5)
+    return escape(value) + (f" (no {absent})" if absent else "")
 
 
 def table_of(data: Data, column: str) -> tuple[Table, list[str]]:

@@ -70,7 +70,7 @@ def test_it_is_written_as_it_was(case, file, tmp_path, monkeypatch):
     assert text == (GOLDEN / case / file).read_text("utf-8")
 
 
-def test_what_each_fold_settled_on_is_told_of_that_fold(tmp_path):
+def test_what_folds_and_languages_lack_or_settled_on_is_told_of_each(tmp_path):
     data = read("folds")
     parts = data["run"]["members"]["speech-lr"]["parts"]
     for count, part in enumerate(parts, 1):
@@ -85,6 +85,11 @@ def test_what_each_fold_settled_on_is_told_of_that_fold(tmp_path):
     text = model_card(tmp_path, "speech-lr")
     assert "| speech, layer 1 or 2 |" in text
     assert "| deu (no neutral) |" in text
+    paper = tables(data)
+    assert "\ndeu (no neutral) & " in paper
+    assert "UAR by language; a row is the mean over the classes that occur in it.}" in paper
+    data["by"]["dataset"] = data["by"]["language"]
+    assert tables(data) == paper  # the same division twice
 
 
 def numbers(value: Any) -> Iterator[float]:
