@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError, listed
+from ..errors import InputError, counted, listed
 from ..files.atomic_writes import draft
 from ..identity.clip_index import RACY, seen
 from ..identity.content_digests import row_key
@@ -121,9 +121,13 @@ def import_space(
     digests = cache.digests(some, modality)
     unknown = [id_ for id_, digest in zip(some.ids, digests, strict=True) if digest is None]
     if unknown:
+        do = "run the import where the files are"
+        if modality == "text":
+            other = any(clips["path"]) and " Were the recordings embedded? Then `modality='audio'`"
+            do = f"fill in the column text, or leave their vectors out.{other or ''}"
         raise InputError(
-            f"the {modality} of {len(unknown)} clips is not available: {listed(unknown)}; rows "
-            "are looked up by content, so run the import where the files are"
+            f"the {modality} of {counted(len(unknown), 'clip')} is not available: "
+            f"{listed(unknown)}; rows are looked up by content, so {do}"
         )
     known = {id_: digest for id_, digest in zip(some.ids, digests, strict=True) if digest}
     _share_rows(known, values, modality)

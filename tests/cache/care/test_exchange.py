@@ -68,6 +68,9 @@ def test_import_refuses_what_it_cannot_place(two, tmp_path):
     cache, clips, _, _ = two
     with pytest.raises(InputError, match="no clip has values"):
         import_space(cache, {"other": np.ones(3)}, clips, "x")
+    silent = Manifest.from_rows([{"id": "c1", "path": "c1.wav"}])
+    with pytest.raises(InputError, match=r"text of 1 clip .*fill in .*`modality='audio'`"):
+        import_space(cache, {"c1": np.ones(3)}, silent, "x", "text")
     with pytest.raises(InputError, match="different shapes"):
         import_space(cache, {"c1": np.ones(3), "c2": np.ones(4)}, clips, "x")
     with pytest.raises(InputError, match=r"expected numbers"):
