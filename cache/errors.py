@@ -309,6 +309,18 @@ def one_line(name: str) -> str:
     return name.replace("\n", r"\n")
 
 
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of an error of another library, without colours.
+
+    Examples
+    --------
+    >>> first_line(ValueError("\n  bad header  \ndetails"))
+    'bad header'
+    """
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    return next((line.strip() for line in plain.splitlines() if line.strip()), "")
+
+
 def counted(count: int, noun: str) -> str:
     """Return a count and its noun, in the plural unless it is one.
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..cache.errors import CanaryError, InputError, one_of
+from ..cache.errors import CanaryError, InputError, first_line, one_of
 from ..cache.identity.spec import FORMAT, Spec
 from .backend import Backend, Pooled, as_backend
 from .encoder_names import is_code, open_named, options_of_own, works_everywhere
@@ -359,7 +359,7 @@ def _embed_halving(
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        reason = str(error).splitlines()[0] if str(error) else "MemoryError"
+        reason = first_line(error) or "MemoryError"
     else:
         if len(answers) != len(inputs):
             raise RuntimeError(f"{len(answers)} answers for {len(inputs)} inputs")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..cache import Cache
-from ..errors import AffektError, DamagedError, InputError, SpecError
+from ..errors import AffektError, DamagedError, InputError, SpecError, first_line
 from ..files.cache_marker import MARKER, TEXT
 from ..files.durable import content_name
 from ..files.remote_path import open_address
@@ -279,5 +279,4 @@ def _named(address: str) -> Iterator[None]:
     except (AffektError, OSError):
         raise
     except Exception as error:
-        said = next(iter(str(error).splitlines()), "")
-        raise AffektError(f"{address}: {type(error).__name__}: {said}") from error
+        raise AffektError(f"{address}: {type(error).__name__}: {first_line(error)}") from error

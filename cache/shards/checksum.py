@@ -21,6 +21,14 @@ from functools import lru_cache
 import numpy as np
 
 WORD = np.dtype("<u8")
+GOLDEN = WORD.type(0x9E3779B97F4A7C15)  # the step of SplitMix64
+
+
+def mixed(x: np.ndarray) -> np.ndarray:
+    """Spread 64-bit words evenly: the last steps of SplitMix64 (Steele, Lea and Flood, 2014)."""
+    x = (x ^ (x >> WORD.type(30))) * WORD.type(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> WORD.type(27))) * WORD.type(0x94D049BB133111EB)
+    return x ^ (x >> WORD.type(31))
 
 
 @lru_cache(maxsize=16)
@@ -32,13 +40,9 @@ def weights(count: int) -> np.ndarray:
     >>> [hex(w) for w in weights(2).tolist()]
     ['0xe220a8397b1dcdaf', '0x6e789e6aa1b965f5']
     """
-    with np.errstate(over="ignore"):
-        z = np.arange(1, count + 1, dtype=WORD) * WORD.type(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> WORD.type(30))) * WORD.type(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> WORD.type(27))) * WORD.type(0x94D049BB133111EB)
-        z = (z ^ (z >> WORD.type(31))) | WORD.type(1)
-    z.flags.writeable = False
-    return z
+    found = mixed(np.arange(1, count + 1, dtype=WORD) * GOLDEN) | WORD.type(1)
+    found.flags.writeable = False
+    return found
 
 
 def checksums(vectors: np.ndarray, keys: np.ndarray, layer: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...cache.errors import InputError
+from ...cache.files.reading import file_sha256
 from ..data.splitting import leaks
 from ..data.splitting.findings import Finding, Kind
 
@@ -121,7 +121,7 @@ def _recordings(dev: Manifest, test: Manifest) -> list[list[str]]:
                     file = clips.file(row)
                     own.setdefault(file.stat().st_size, {})[os.path.normpath(path)] = file
     content = {
-        path: hashlib.sha256(file.read_bytes()).hexdigest()
+        path: file_sha256(file)
         for size in sizes[0].keys() & sizes[1].keys()
         for path, file in {**sizes[0][size], **sizes[1][size]}.items()
         if file.is_file()

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...cache.errors import InputError
+from ...cache.shards.checksum import mixed
 from ..backend import Backend, Pooled
 from ..errors import Unusable
 from ..inputs.words import words
@@ -124,7 +125,7 @@ def _character_ngrams(points: np.ndarray, longest: int) -> tuple[np.ndarray, np.
         first = word[: len(points) - n + 1]
         last = word[n - 1 :] - mark[n - 1 :]  # here a mark counts to the word before it
         keep = first == last if n > 1 else ~mark
-        grams.append(_mix(rolling[keep] + np.uint64(n << 56)))
+        grams.append(mixed(rolling[keep] + np.uint64(n << 56)))
         words.append(first[keep])
     return np.concatenate(grams), np.concatenate(words)
 
@@ -141,14 +142,7 @@ def _word_ngrams(
     words = np.add.reduceat((points[:-1] + np.uint64(1)) * powers[place], marks[:-1])
     first = np.flatnonzero(owners[:-1] == owners[1:])
     pairs = words[first] * _MULTIPLIER + words[first + 1] + np.uint64(2 << 56)
-    return _mix(np.concatenate([words, pairs])), np.concatenate([np.arange(len(words)), first])
-
-
-def _mix(x: np.ndarray) -> np.ndarray:
-    """Spread 64 bits evenly: the last steps of SplitMix64 (Steele, Lea and Flood, 2014)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    return mixed(np.concatenate([words, pairs])), np.concatenate([np.arange(len(words)), first])
 
 
 def _count(grams: np.ndarray, texts: np.ndarray, rows: int, dim: int) -> np.ndarray:

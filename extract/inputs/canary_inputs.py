@@ -14,6 +14,7 @@ import numpy as np
 
 from ...cache.errors import CanaryError
 from ...cache.rows.canary import drift
+from ...cache.shards.checksum import GOLDEN, mixed
 from ..backend import Backend
 
 TEXTS = (
@@ -57,17 +58,10 @@ def _sound(samples: int, sampling_rate: int, seed: int) -> np.ndarray:
     # phase in 1/65536 turns: from 100 Hz upwards by 400 Hz in each second
     turns = (100 * 65536 * i + 200 * 65536 * i * i // sampling_rate) // sampling_rate
     triangle = np.abs((turns % 65536).astype(np.int64) - 32768) - 16384  # ±16384
-    noise = _splitmix(i + np.uint64(seed * 1_000_003)).astype(np.int64) // 2**51 - 2048  # ±2048
+    words = mixed((i + np.uint64(seed * 1_000_003)) * GOLDEN) >> np.uint64(1)  # positive as int64
+    noise = words.astype(np.int64) // 2**51 - 2048  # ±2048
     swell = 4096 + (i % 4000).astype(np.int64)  # amplitude, syllable by syllable
     return ((triangle * swell // 16384 + noise) / 2**15).astype(np.float32)
-
-
-def _splitmix(x: np.ndarray) -> np.ndarray:
-    """SplitMix64 (Steele, Lea and Flood, 2014), shifted to be positive as int64."""
-    x = x * np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (x ^ (x >> np.uint64(31))) >> np.uint64(1)
 
 
 def canary_inputs(backend: Backend) -> Sequence[Any]:

@@ -12,12 +12,12 @@ from contextlib import closing
 import numpy as np
 
 from ...cache.errors import CanaryError
-from ...cache.identity.content_digests import row_key
 from ...cache.manifest import Manifest
 from ...cache.rows.canary import compare_canary
 from ...cache.space import Space
 from ..encoder import Encoder
 from ..errors import Unusable
+from .claims import Claims
 from .feed import feed
 
 COMPARED = 3
@@ -36,21 +36,15 @@ def check_with_stored_rows(
     space : Space
         Has rows, and no canary.
     """
-
-    def key(digest: str) -> str:
-        return row_key(space.key, space.modality, digest)
-
-    def is_stored(digest: str) -> bool:
-        return bool(space.stored([key(digest)])[0])
-
+    claims = Claims(space.index.refresh().table, space.key, space.modality)
     keys, today = [], []
-    with closing(feed(clips, positions[:TRIED], encoder, is_stored)) as ready:
+    with closing(feed(clips, positions[:TRIED], encoder, claims.is_stored)) as ready:
         for row in ready:
             if row.content is None or row.digest is None or len(keys) == COMPARED:
                 continue
             [answer] = encoder.embed([row.content])
             if not isinstance(answer, Unusable):
-                keys.append(key(row.digest))
+                keys.append(claims.key(row.digest))
                 today.append(answer.values)
     if not today:
         raise CanaryError(

@@ -18,10 +18,17 @@ import numpy as np
 from ...cache.errors import InputError, nearest, one_of
 from ..inputs.decode import DAMAGE, RULES, Signal
 from .transcripts import Transcripts
-from .whisper_engines import ENGINES, NO_SPEECH, UNLIKELY, Engine, Transcript, judged
+from .whisper_engines import (
+    ENGINES,
+    NO_SPEECH,
+    SAMPLING_RATE,
+    UNLIKELY,
+    Engine,
+    Transcript,
+    judged,
+)
 
 DEFAULT_MODEL = "openai/whisper-large-v3-turbo"
-SAMPLING_RATE = 16_000  # Hz
 SHORTEST = 0.1  # seconds
 SILENCE = 1e-4  # root mean square without the mean: -80 dBFS
 EPOCH = 1

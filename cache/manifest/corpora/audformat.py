@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError, listed, nearest, shaped
+from ...errors import InputError, first_line, listed, nearest, shaped
 from ...files.reading import refuse_hollow
 from ..manifest import Manifest
 from ..paths import corpus_folder
@@ -81,7 +81,7 @@ def _header(path: Path) -> dict[str, Any]:
         try:
             found = yaml.safe_load(path.read_text("utf-8"))
         except yaml.YAMLError as error:
-            raise InputError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+            raise InputError(f"{path}: not YAML: {first_line(error)}") from None
         header = {part: dict(found.get(part) or {}) for part in parts}
         return header | {"languages": list(found.get("languages") or ())}
 

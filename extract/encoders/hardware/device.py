@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ....cache.errors import InputError
+from ....cache.errors import InputError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ def find_device(device: str | None = "auto") -> str:
             raise RuntimeError(f"torch sees {torch.cuda.device_count()} CUDA devices")
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError, TypeError, ImportError) as error:
-        reason = (str(error).splitlines() or [""])[0].split(". ")[0].rstrip(".")
+        reason = first_line(error).split(". ")[0].rstrip(".")
         raise InputError(
             f"device {device!r} cannot be used here ({reason}); expected auto, cpu, cuda or cuda:N"
         ) from None

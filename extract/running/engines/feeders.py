@@ -1,7 +1,7 @@
 """Processes that make clips ready for an encoder in this one: see `..feed`.
 
 Python runs one thread of a process at a time, and a GPU embeds clips faster than one process reads
-them beside all that it does for the GPU. A feeder is ``python -m`` this module. It gets its clips,
+them besides all that it does for the GPU. A feeder is ``python -m`` this module. It gets its clips,
 reads, hashes and decodes them, and hands over rows some dozen at a time. Their samples, and a JSON
 list of what else is known of them, are in memory without a name, which ends with the last process
 that holds it. So does a feeder, and its decoders, when its socket is closed.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 import signal
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ....cache.errors import AffektError, InputError
+from ....cache.errors import AffektError, InputError, first_line
 
 try:
     import fcntl
@@ -94,12 +93,6 @@ def places(ray: Any, gpus: float) -> tuple[int, int]:
     return max(room, 1), max(1, min(each, default=1))
 
 
-def in_a_sentence(error: BaseException) -> str:
-    """Return the first line of one of Ray's errors, without colours."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    return next((line.strip() for line in plain.splitlines() if line.strip()), "")[:200]
-
-
 def _init(ray: Any, **options: Any) -> None:
     """Start or join a cluster; Ray ends with 15 on SIGTERM meanwhile, and raises any exception."""
     try:
@@ -112,7 +105,7 @@ def _init(ray: Any, **options: Any) -> None:
         else:
             what = f"found no cluster at {options['address']}"
             remedy = "start one (ray start --head), or leave --address out to use this machine"
-        raise AffektError(f"Ray {what} ({in_a_sentence(error)}); {remedy}") from error
+        raise AffektError(f"Ray {what} ({first_line(error)[:200]}); {remedy}") from error
 
 
 @contextmanager

@@ -14,13 +14,13 @@ import numpy as np
 
 from affekt.machine import processors
 
-from ....cache.errors import AffektError
+from ....cache.errors import AffektError, first_line
 from ....cache.manifest import Manifest
 from ...encoder import Encoder
 from ...errors import stopped
 from ..extraction import Extraction
 from ..progress import Report
-from .ray_cluster import connected, import_ray, in_a_sentence, places
+from .ray_cluster import connected, import_ray, places
 from .ray_worker import RayWorker
 from .shares import add, columns, make_job, ranges, reraise
 
@@ -79,7 +79,7 @@ def embed_on_ray(
             crew = _Crew(ray, clips, order, bounds, done, report)
             crew.run(job, count, num_cpus=cpus, num_gpus=gpus)
     except (ray.exceptions.RayError, ConnectionError, TimeoutError) as error:
-        what = f"Ray failed with {type(error).__name__} ({in_a_sentence(error)})"
+        what = f"Ray failed with {type(error).__name__} ({first_line(error)[:200]})"
         raise stopped(what) from error
 
 
