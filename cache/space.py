@@ -25,7 +25,7 @@ from .rows.writer import Writer
 class Space(RowStore):
     """All embeddings of one spec. Made by `Cache.create` or `Cache.space`.
 
-    Small and picklable: it opens files when they are needed, in each process anew. `key`,
+    Small and picklable: each process opens files when they are needed. `key`,
     `modality`, `n_layers` and `dim` are those of the spec.
 
     Parameters

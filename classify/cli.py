@@ -174,9 +174,9 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _collect_seldom() -> None:
-    """Spare the garbage collector torch's and transformers' million objects, which all stay.
+    """Run the garbage collector seldom: the million objects of torch and transformers all stay.
 
-    They were searched many times while they are imported, and once more at the exit: together a
+    It would search them many times during the imports, and once more at the exit: together a
     quarter of the time of a short command.
     """
     gc.set_threshold(10_000)  # not 700; more would delay freeing memory in a long run

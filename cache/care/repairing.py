@@ -39,7 +39,7 @@ class Repair:
     ids : list of str
         Clips whose rows they held, as far as the files still say.
     rebuilt : list of str
-        Files that were made anew from others.
+        Files that were rebuilt from others.
     removed : list of str
         Unfinished files of writers that are gone.
     hopeless : list of str
@@ -56,7 +56,7 @@ class Repair:
 def repair(cache: Cache, progress: Callable[[int, int], None] | None = None) -> Repair:
     """Verify a cache, move what is damaged into ``quarantine/``, and remove unfinished files.
 
-    The next extract computes exactly the rows that were lost. A damaged ``spec.json`` is made anew
+    The next extract computes exactly the rows that were lost. A damaged ``spec.json`` is rebuilt
     from a shard.
 
     Parameters

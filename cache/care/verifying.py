@@ -173,7 +173,7 @@ def _verify_packed(cache: Cache, progress: Callable[[int, int], None] | None) ->
 def _check_file(
     path: Path, spec_key: str, memo: dict[str, list[int]]
 ) -> list[int] | Exception | None:
-    """Return what the memo notes of a sound shard, or what is wrong; None of one that is gone."""
+    """Return what the memo notes of a sound shard, or what is wrong; None if it is gone."""
     try:
         status = _stat(path)  # before reading: a change in between is found the next time
         known = memo.get(path.name)

@@ -219,7 +219,7 @@ def _refuse(constant: str) -> Any:
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
-    """Return the sha256 (hex) of a file's bytes; of a pipe or a device, which has no end, none."""
+    """Return the sha256 (hex) of a file's bytes; blank for a pipe or a device, which has no end."""
     if not stat.S_ISREG(Path(path).stat().st_mode):
         return ""
     with Path(path).open("rb") as file:

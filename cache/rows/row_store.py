@@ -30,7 +30,7 @@ PATIENCE = 100  # times that a read starts again because shards are being merged
 class RowStore:
     """The rows of one spec, by key: read, stored, and where they are.
 
-    Small and picklable: it opens files when they are needed, in each process anew. `key`,
+    Small and picklable: each process opens files when they are needed. `key`,
     `modality`, `n_layers` and `dim` are those of the spec.
 
     Examples
@@ -136,7 +136,7 @@ class RowStore:
         return values, missing
 
     def patiently(self, act: Callable[[], T]) -> T:
-        """Do something with shards, again whenever one was merged into another one meanwhile."""
+        """Call what reads shards; again whenever one was merged into another meanwhile."""
         for _ in range(PATIENCE):
             try:
                 return act()

@@ -64,8 +64,8 @@ class Writer:
         Ids whose rows are durable.
     refused : list of (str, str, str)
         Key, id and code of rows that cannot be stored (``non_finite_output``, ``out_of_range``);
-        the space's failures have them too. Complete after `commit`: values are checked beside
-        the encoder, which need not wait.
+        the space's failures have them too. Complete after `commit`: values are checked in a
+        thread, for which the encoder does not wait.
 
     Examples
     --------

@@ -64,12 +64,12 @@ class Estimates(Predictions):
 
     @property
     def codes(self) -> np.ndarray:
-        """Not there: raises, since a number has no class."""
+        """Raise: a number has no class."""
         self._refuse()
 
     @property
     def label(self) -> list[str]:
-        """Not there: raises, since a number has no class."""
+        """Raise: a number has no class."""
         self._refuse()
 
     def _refuse(self) -> NoReturn:
@@ -139,7 +139,7 @@ class Estimates(Predictions):
     def one_hot(
         cls, ids: Iterable[str], labels: Sequence[str], chosen: Iterable[str], *, source: str = ""
     ) -> NoReturn:
-        """Not possible: a label is not a number."""
+        """Raise: a number is not a label."""
         raise InputError(
             f"{source}: labels only; expected the columns id and {PREFIX}DIMENSION, as arousal"
         )

@@ -158,7 +158,7 @@ class ScaleTask(Task):
         return kept, {"": left} if left else {}
 
     def targets(self, clips: Manifest) -> np.ndarray:
-        """Return what a head learns, `(clips, dimensions)`, or `(clips,)` of one dimension."""
+        """Return what a head learns, `(clips, dimensions)`, or `(clips,)` for one dimension."""
         rated = self.ratings(clips)
         return rated[:, 0] if rated.shape[1] == 1 else rated
 

@@ -335,7 +335,7 @@ class Task:
         return clips["label"].astype(str)
 
     def answers(self, clips: Manifest) -> list[Any]:
-        """Return what selected clips are labelled, as JSON."""
+        """Return the labels of selected clips, as JSON."""
         return list(clips["label"])
 
     def predicted(self, ids: list[str], head: Any, values: np.ndarray) -> Predictions:
@@ -352,7 +352,7 @@ class Task:
         return {label: found[label] for label in self.labels}
 
     def nothing(self) -> Predictions:
-        """Return the predictions of no clip."""
+        """Return empty predictions."""
         return self.of_clips([], self.labels, np.empty((0, len(self.labels))))
 
     def read_predictions(

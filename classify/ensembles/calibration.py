@@ -105,7 +105,7 @@ class Calibrator(ABC):
 
     @abstractmethod
     def _follow(self, amount: float) -> None:
-        """Go back towards no calibration: 0 is all the way."""
+        """Shrink what was learnt: 1 keeps it, 0 is no calibration."""
 
     @abstractmethod
     def _calibrated(self, proba: np.ndarray) -> np.ndarray:

@@ -157,7 +157,7 @@ def joined(members: Mapping[str, Predictions]) -> tuple[Predictions, np.ndarray]
 
 
 def check_members(members: Any) -> None:
-    """Refuse what is not predictions by name."""
+    """Refuse anything but a mapping of names to predictions."""
     if not isinstance(members, Mapping):
         raise InputError(
             f"the members are of type {type(members).__name__}; expected a dictionary of names and "

@@ -96,7 +96,7 @@ def search(
 
 
 def check_size(members: Sized) -> None:
-    """Refuse more members than have subsets that can be tried."""
+    """Refuse so many members that their subsets cannot all be tried."""
     if len(members) > MOST_MEMBERS:
         raise InputError(
             f"{len(members)} members have 2^{len(members)} subsets; expected at most "

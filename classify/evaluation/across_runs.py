@@ -102,7 +102,7 @@ def compare_runs(
 
 
 def _predictions(path: Path, data: Mapping[str, Any]) -> Path:
-    """Return the file with what a run's chosen system predicts, or where all of them are."""
+    """Return the file with the predictions of a run's chosen system, or the folder with all."""
     folder, chosen = path if path.is_dir() else path.parent, str(data.get("chosen"))
     places = [folder / "members" / chosen / "pred.csv"]
     places += [folder / "ensembles" / chosen[:60] / "pred.csv"]

@@ -301,7 +301,7 @@ def _draw(output: Path | None, figures: bool) -> None:
 
 
 def _check_report(output: Path, tables: Sequence[Path], members: Sequence[str]) -> None:
-    """Refuse, before any work, a folder that holds something else than a report of this command."""
+    """Refuse, before any work, a folder that holds anything but a report of this command."""
     from ..models.folders.run_folder import is_run, other_use
     from .comparison import Comparison
 

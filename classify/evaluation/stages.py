@@ -126,7 +126,7 @@ class Stages(ABC, Generic[P]):
 
     @abstractmethod
     def choose(self, best: str | None, rows: np.ndarray | slice = EVERY) -> dict[str, Any]:
-        """Choose on some rows of dev, where `best` is the best; None for whichever is."""
+        """Choose on some rows of dev; `best` is the best system there, None to find it."""
 
     @abstractmethod
     def draw(self) -> None:
@@ -141,7 +141,7 @@ class Stages(ABC, Generic[P]):
         """Return the measure of such answers, of models of several folds, with its interval."""
 
     def _chosen_apart(self, chosen: str) -> dict[str, Any] | None:
-        """Return what dev chooses for each fold without the fold's test clips; None of one split.
+        """Return what dev chooses for each fold without the fold's test clips; None for one split.
 
         The dev clips of a fold are tested in others: the system that is chosen on all of them was
         also chosen on the clips that it is scored on.
@@ -194,7 +194,7 @@ class Stages(ABC, Generic[P]):
         """Score every system within each value of a column, and the mean over values."""
 
     def analyses(self, seeds: Mapping[str, Mapping[str, Predictions]]) -> dict[str, Any]:
-        """Return what else is reported; nothing of numbers."""
+        """Return what else is reported; empty for numbers."""
         return {}
 
     def warnings(self, data: Mapping[str, Any]) -> list[str]:

@@ -48,7 +48,7 @@ _OWN = Plugins("head", "affekt.heads", lambda: (*_CLASSIFIERS, *_REGRESSORS, "su
 
 
 class _Heads(Mapping[str, Any]):
-    """Name to class; a class is imported when it is asked for, so that names cost no torch."""
+    """Name to class; a class is imported on request, so that listing names needs no torch."""
 
     def __init__(
         self, what: str, where: Mapping[str, tuple[str, str]], own: Plugins | None = None

@@ -175,7 +175,7 @@ def search(
 
 
 def let_workers_stop() -> None:
-    """Let joblib start a worker anew: its warning of that, as an error, would end what waits."""
+    """Let joblib restart a worker: its warning, turned into an error, would end the search."""
     warnings.filterwarnings("default", "A worker stopped while some jobs")
 
 

@@ -59,7 +59,7 @@ class Resamples:
     guessed
         For each system how often it predicts each label, `(labels,)`.
     pooled
-        Whether the groups were tested in folds, by models that were trained anew (`retrained`).
+        Whether the groups were tested in folds, by models of their own (`retrained`).
     """
 
     values: Mapping[str, Mapping[str, np.ndarray]]
@@ -228,7 +228,7 @@ def resample(
     per_class
         Also keep the recall of each class, as measures ``recall 0``, ``recall 1`` ...
     pooled
-        Whether the groups were tested in folds, by models that were trained anew.
+        Whether the groups were tested in folds, by models of their own.
 
     Returns
     -------

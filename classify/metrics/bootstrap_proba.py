@@ -45,7 +45,7 @@ def proba_intervals(
     n_resamples, level, random_state
         How many draws, coverage aimed at, seed.
     pooled
-        Whether the groups were tested in folds, by models that were trained anew.
+        Whether the groups were tested in folds, by models of their own.
 
     Returns
     -------

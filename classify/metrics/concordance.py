@@ -184,7 +184,7 @@ class Measured:
         return gap, (max(low, -2.0), min(high, 2.0))
 
     def _wider(self, samples: np.ndarray) -> np.ndarray:
-        """Return samples whose spread also allows for training anew, where folds are pooled."""
+        """Return samples whose spread also allows for training again, where folds are pooled."""
         return samples * math.sqrt(retrained(self.groups)) if self.pooled else samples
 
 

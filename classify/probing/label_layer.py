@@ -99,7 +99,7 @@ class LabelJob(LayerJob):
         return [(np.array(present), group) for present, group in found.items()]
 
     def codes_among(self, present: np.ndarray) -> np.ndarray:
-        """Return codes among the present classes; of clips that are in no such fold's train, 0."""
+        """Return codes among the present classes; 0 for clips that no such fold trains on."""
         at = np.searchsorted(present, self.codes).clip(max=len(present) - 1)
         return np.where(present[at] == self.codes, at, 0)
 

@@ -160,7 +160,7 @@ class LayerJob(ABC):
 
 
 def score(value: float, interval: tuple[float, float]) -> dict[str, Any]:
-    """Return a measure and its interval as JSON; None of no clips, and of too few speakers.
+    """Return a measure and its interval as JSON; None without clips or with too few speakers.
 
     Examples
     --------

@@ -74,7 +74,7 @@ class Probe:
 
     @property
     def dimensions(self) -> list[str]:
-        """Of a task of numbers, where there are several."""
+        """Names of the dimensions, for a task of several."""
         names = self.data["task"].get("dimensions", [])
         return names if len(names) > 1 else []
 
@@ -211,7 +211,7 @@ class Probe:
 
 
 def _parts(score: Mapping[str, Any], dimensions: Sequence[str]) -> dict[str, Any]:
-    """Return the scores that a table shows beside one: of dimensions, then of languages."""
+    """Return the scores that a table shows next to one: of dimensions, then of languages."""
     found = {name: score["dimensions"][name] for name in dimensions}
     return found | score.get("by_language", {})
 

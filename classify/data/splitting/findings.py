@@ -82,7 +82,7 @@ def ranked(warnings: Iterable[str]) -> list[str]:
 
 
 def of_splits(splits: Sequence[Any]) -> list[str]:
-    """Return the warnings of one split; or of several, each once with the folds it is of.
+    """Return the warnings of one split; or of several, each once with its folds.
 
     Counts that differ are given from the lowest to the highest.
     """
@@ -98,7 +98,7 @@ def of_splits(splits: Sequence[Any]) -> list[str]:
 
 
 def split_warnings(folds: Sequence[Any]) -> list[str]:
-    """Return the warnings of the splits, of many folds the first ten.
+    """Return the warnings of the splits; with many folds, the first ten.
 
     Also where test is of languages or corpora that train and dev do not have.
     """
@@ -116,7 +116,7 @@ def split_warnings(folds: Sequence[Any]) -> list[str]:
 
 
 def of_other(split: Any) -> list[str]:
-    """Return the columns of which test has only values that train and dev do not have."""
+    """Return the columns whose values in test are all absent from train and dev."""
     return [
         column
         for column in OF_TEST
@@ -126,7 +126,7 @@ def of_other(split: Any) -> list[str]:
 
 
 def _together(found: Sequence[tuple[str, Finding]], n_names: int) -> Finding:
-    """Return one warning for those of several folds that differ in numbers at most."""
+    """Return one warning for those of several folds, which may differ in their numbers."""
     names, one = list(dict.fromkeys(name for name, _ in found)), found[0][1]
     where = ", ".join(names[:MOST_NAMES])
     if len(names) == n_names:
@@ -138,7 +138,7 @@ def _together(found: Sequence[tuple[str, Finding]], n_names: int) -> Finding:
 
 
 def _filled(pattern: str, numbers: Sequence[Sequence[Count]]) -> str:
-    """Fill in the counts, which several warnings of one pattern have each."""
+    """Fill in the counts of several warnings of one pattern."""
     counts = [_counted(own) for own in zip(*numbers, strict=True)]
     return pattern.format(*counts) if counts else pattern
 

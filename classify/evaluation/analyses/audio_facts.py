@@ -78,7 +78,7 @@ class _Silent(Exception):
 
 
 def _measured(clips: Manifest, rows: Sequence[int]) -> list[dict[str, float]]:
-    """Return the facts of files; where no file has changed, as they were found before."""
+    """Return the facts of files; earlier ones where no file has changed."""
     now = time.time_ns()
     states = [_state(clips, row) for row in rows]
     measured: list[dict[str, float]] = []
@@ -117,7 +117,7 @@ def _state(clips: Manifest, row: int) -> dict[str, Any]:
 def _of_file(
     clips: Manifest, row: int, more: bool, files: ClipReader, decoder: Decoder
 ) -> dict[str, float] | None:
-    """Return the facts of a clip: none of one that cannot be decoded, None if it may be later."""
+    """Return the facts of a clip: {} if it cannot be decoded, None if it may be later."""
     clip = clips.clip(row)
     try:
         data = files.read(clips, row, more=more).data

@@ -48,7 +48,7 @@ def learning_curve(
     Parameters
     ----------
     make
-        Returns a new model. One is made for each share, and fitted anew for each order.
+        Returns a new model. One is made for each share, and fitted again for each order.
     split
         With task labels.
     labels

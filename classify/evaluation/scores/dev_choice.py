@@ -149,7 +149,7 @@ def candidates(data: Mapping[str, Any]) -> dict[str, int]:
     members = data.get("run", {}).get("members", {}).values()
 
     def tried(key: str) -> int:
-        """Count those after the first, of the fold that has most: each fold chooses anew."""
+        """Count the candidates after the first in the fold with most: each fold chooses."""
         counts = ([len(part.get(key, ())) for part in one["parts"]] for one in members)
         return sum(max(0, max(own, default=0) - 1) for own in counts)
 

@@ -41,7 +41,7 @@ def centred_blocks(X: np.ndarray | RowsOnDisk, centre: np.ndarray, scale: float)
 class KeptRows:
     """Centred rows as `dtype`, in memory, or in a scratch file if they were on the disk.
 
-    Without room for the file they are read anew in each pass.
+    Without room for the file they are read again in each pass.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ a further step must promise next to nothing. What makes it fast:
 
 - L-BFGS starts from the inverse Hessian that the rows would have if p (1 - p) were the same in all
   of them, stretched to fit the last step. Where the features separate the classes p (1 - p) falls;
-  then the guess is made anew.
+  then the guess is made again.
 - Fewer rows than features are replaced by as many features as rows, with the same inner products.
 - Many rows are centred once and kept as float32; they pass through the processor's cache in blocks.
   Rows that stay on the disk are kept in a scratch file. Sums are float64, and so is the gradient

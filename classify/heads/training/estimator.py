@@ -104,7 +104,7 @@ class TorchEstimator(Stored):
     # Rows of every forward on the CPU, in float32: one size, so that a row has the same bits
     # whatever its neighbours are. 0: float64, which needs no care and twice the time.
     _block: ClassVar[int] = 0
-    # Heads whose networks are trained beside this one's, see `fit_at_once`.
+    # Heads whose networks are trained together with this one's, see `fit_at_once`.
     _beside: ClassVar[Sequence[Any]] = ()
 
     @abstractmethod

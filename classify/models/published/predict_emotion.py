@@ -135,7 +135,7 @@ def _lower(word: Any) -> Any:
 
 
 def _versioned(name: str | None) -> tuple[str | None, tuple]:
-    """Name a model together with the state of its folder, so that a changed one is loaded anew."""
+    """Name a model together with the state of its folder, so that a changed one is loaded again."""
     folder = Path(name).expanduser() if name else None
     if folder is None or not folder.is_dir():
         return name, ()

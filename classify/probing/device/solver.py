@@ -7,7 +7,7 @@ Objective, step and when it ends are those of `logistic_batch`. What differs on 
   small operations, none of which waits.
 - Which problems are finished is fetched every few steps; the others go on.
 - The two loops of L-BFGS are two small systems of equations of the remembered steps.
-- A step that went too far is remembered too, and the next one found anew: that costs no product.
+- A step that went too far is remembered too, and the next one found again: that costs no product.
 """
 
 from __future__ import annotations

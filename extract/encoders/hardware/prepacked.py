@@ -1,6 +1,6 @@
 """Linear maps and convolutions with weights laid out once for the processor.
 
-PyTorch gives a matrix product to a library that lays the weights out anew at every call; for the
+PyTorch gives a matrix product to a library that lays the weights out at every call; for the
 few hundred frames of a clip that is a good part of the work. oneDNN keeps the layout. The sums are
 the same up to the order of their terms (some 1e-7).
 """
@@ -66,7 +66,7 @@ class PackedLinear(nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """The weights as they were, ``(out, in)``; made anew at each call."""
+        """The weights as they were, ``(out, in)``; copied at each call."""
         return self._packed.to_dense()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ What looks at neighbours (convolutions, positions, attention) runs clip by clip,
 `hardware`; all else sees the frames of a pack at once. A pack is small, so that it stays near the
 processor: a clip of twelve seconds is one.
 
-oneDNN compiles a product anew for each number of rows. So rows of zeros fill a pack up to a
+oneDNN compiles a product for each number of rows. So rows of zeros fill a pack up to a
 multiple of `_STEP`: whatever the lengths of clips, there are few products to compile.
 """
 

@@ -171,7 +171,7 @@ class OnePass:
             now.error = error
             raise
         except BaseException:
-            self._end(now)  # the next segment begins anew
+            self._end(now)  # the next segment begins again
             raise
 
     def _forget(self) -> None:

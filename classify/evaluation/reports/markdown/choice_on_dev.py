@@ -42,7 +42,7 @@ def why_chosen(data: Data) -> str:
 
 
 def how_chosen(data: Data) -> list[str]:
-    """Return texts: among how many was chosen, on what, how firm the choice is, what it gives.
+    """Return texts: how many candidates, the data of the choice, how firm it is, what it gives.
 
     Then how often this test set was looked at.
     """
@@ -51,7 +51,7 @@ def how_chosen(data: Data) -> list[str]:
 
 
 def _chosen_apart(data: Data) -> str:
-    """Return what choosing for each fold without its clips gives; blank of one split."""
+    """Return what choosing for each fold without its clips gives; blank for one split."""
     found, (lead, title) = chosen_anew(data), columns(data)[0]
     if found is None:
         return ""

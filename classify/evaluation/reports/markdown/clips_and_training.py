@@ -166,7 +166,7 @@ def layer_curves(data: Data) -> dict[str, list[tuple[int, float]]]:
 
 
 def layers_section(data: Data) -> list[Section]:
-    """Return a table of the layers; none where nothing tried several."""
+    """Return a table of the layers; empty where no member tried several."""
     curves = layer_curves(data)
     if not curves:
         return []

@@ -124,7 +124,7 @@ def _by_dimension(data: Data, column: str) -> list[str | Table]:
 
 
 def by_dimension(data: Data, column: str) -> dict[str, list[Data]]:
-    """Return the CCC of each dimension by a column, of the first system; none of one dimension."""
+    """Return the CCC of each dimension by a column, of the first system; empty with one."""
     found = {}
     for value, row in data["by"][column]["values"].items():
         own = row["systems"][best_of(data)].get("dimensions", {})

@@ -93,7 +93,7 @@ def _sizes(parts: Data) -> str:
 
 
 def times_section(data: Data) -> list[Section]:
-    """Return how long embedding and training took; none where nothing is known."""
+    """Return how long embedding and training took; empty where nothing is known."""
     made = data.get("made") or {}
     rows = [
         [

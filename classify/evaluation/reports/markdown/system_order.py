@@ -59,7 +59,7 @@ def has_intervals(data: Data) -> bool:
 
 
 def order_of(data: Data) -> str:
-    """Return a sentence on the order of `ordered`, with a blank before it; blank of one system."""
+    """Return a sentence on the order of `ordered`, with a space before it; blank for one system."""
     if len(data["systems"]) == 1:
         return ""
     title = columns(data)[0][1]
@@ -116,6 +116,6 @@ def brackets(data: Data) -> str:
 
 
 def warnings_of(data: Data) -> list[Section]:
-    """Return the section of warnings; none where there are none."""
+    """Return the section of warnings; empty without any."""
     found = [md(text) for text in data["warnings"]]
     return [Section("Warnings", [found])] if found else []

@@ -104,7 +104,7 @@ class Stacked:
         return product(grad, self.weights.matrix(name))
 
     def learn(self, grad: Tensor, x: Tensor, name: str) -> None:
-        """Write the gradient of a matrix that `x` was multiplied with, beside other work."""
+        """Write the gradient of a matrix that `x` was multiplied with, next to other work."""
         if self.beside is None:
             product(grad.transpose(1, 2), x, self.weights.grad(name))
             return
