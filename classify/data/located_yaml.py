@@ -61,7 +61,10 @@ class Located:
     @property
     def shown(self) -> str:
         """The value as text for a message."""
-        return "blank" if self.value is None else repr(self.plain())
+        if self.value is None:
+            return "blank"
+        said = "" if isinstance(self.value, str) else self.written
+        return said or repr(self.plain())
 
     def fail(self, message: str) -> NoReturn:
         """Raise `InputError` with file and line (where there is one) before `message`."""
@@ -107,8 +110,17 @@ class Located:
     def text(self, what: str) -> str:
         """Return text; anything else is an error."""
         if not isinstance(self.value, str) or not self.value:
-            self.fail(f"{what} is {self.shown}; expected text")
+            quoted = f"; if it is text, write {self.written!r}" if self.written else ""
+            self.fail(f"{what} is {self.shown}; expected text{quoted}")
         return self.value
+
+    def word(self, what: str) -> str:
+        """Return a scalar as it is written, also ``no``, ``01`` and ``1e3``, as cells hold them."""
+        if isinstance(self.value, dict | list):
+            self.fail(f"{what} is {self.plain()!r}; expected text")
+        if not self.written:
+            self.fail(f"{what} is {self.shown}; expected text")
+        return self.written
 
     def number(self, what: str = "this", *, whole: bool = False, least: float | None = None) -> Any:
         """Return an int or float (only an int where `whole`), not below `least`."""

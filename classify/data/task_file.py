@@ -73,7 +73,7 @@ def spec_of(top: Located) -> dict[str, Any]:
         elif key == "version":
             spec[key] = item.number(key, whole=True)
         else:
-            spec[key] = _word(item, key)
+            spec[key] = item.word(key)
     return spec
 
 
@@ -85,7 +85,7 @@ def plain_spec(spec: Mapping[str, Any], source: str) -> dict[str, Any]:
 def _located(value: Any, source: str) -> Located:
     """Return a value as if it had been written in a file; only text and whole numbers are text."""
     if isinstance(value, Mapping):
-        keys = (_word(_located(key, source), "a key") for key in value)
+        keys = (_located(key, source).word("a key") for key in value)
         items = (_located(item, source) for item in value.values())
         return Located(dict(zip(keys, items, strict=True)), source, 0)
     if not isinstance(value, str) and hasattr(value, "__iter__"):
@@ -127,20 +127,11 @@ def check_columns(
             )
 
 
-def _word(item: Located, what: str) -> str:
-    if isinstance(item.value, dict | list):
-        item.fail(f"{what} is {item.plain()!r}; expected text")
-    if not item.written:
-        advice = "" if item.value in (None, "") else ": quote it (no, yes and dates are not text)"
-        item.fail(f"{what} is {item.shown}; expected text{advice}")
-    return item.written
-
-
 def _words(item: Located, what: str) -> list[str]:
     """Return a list of texts; a single text would be iterated letter by letter."""
     if not isinstance(item.value, list):
         item.fail(f"{what} is {item.plain()!r}; expected a list: [{item.written or '...'}]")
-    return [_word(one, what) for one in item.value]
+    return [one.word(what) for one in item.value]
 
 
 def _table(item: Located, what: str) -> dict[str, list[str]]:
@@ -155,12 +146,12 @@ def _table(item: Located, what: str) -> dict[str, list[str]]:
                 )
             found[name] = []
         else:
-            found[name] = [_word(one, name)]
+            found[name] = [one.word(name)]
     return found
 
 
 def _target(item: Located) -> str | None:
-    return None if item.value is None else _word(item, "a label")
+    return None if item.value is None else item.word("a label")
 
 
 def _number(item: Located, what: str) -> float:

@@ -205,7 +205,7 @@ def _ensembles(keys: Mapping[str, Located]) -> tuple[str, ...]:
 
 def _where(at: Located) -> dict[str, tuple[str, ...]]:
     return {
-        column: tuple(item.text(f"a value of {column!r}") for item in values.many())
+        column: tuple(item.word(f"a value of {column!r}") for item in values.many())
         for column, values in at.mapping("where").items()
     }
 

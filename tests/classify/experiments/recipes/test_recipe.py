@@ -66,6 +66,7 @@ def test_the_recipe_of_the_design(tmp_path):
         ("{head: mlp, on: text}", "{heads: mlp, on: text}", 11, ["no head", "Did you mean 'head'"]),
         ("{head: mlp, on: text}", "{head: mlp}", 11, ["'on'", "speech, text"]),
         ("cache: my.cache", "cache: [a]", 3, ["cache", "expected text"]),
+        ("on: text}", "on: no}", 11, ["on is no; expected text; if it is text, write 'no'"]),
         ("on: text}", "on: text, combine: mixx}", 11, ["mixx", "Did you mean 'mix'"]),
         ("{name: dccuchile/bert-base-spanish-wwm-cased}", "{revision: main}", 6, ["name", "space"]),
         ("both:", "../both:", 12, ["../both", "folder"]),
@@ -84,6 +85,14 @@ def test_a_mistake_is_named_with_file_line_and_what_was_expected(tmp_path, old, 
         assert message.startswith(f"{path}:{line}: ")
     for word in words:
         assert word in message
+
+
+def test_conditions_are_words_as_they_are_written(tmp_path):
+    """``no`` is Norwegian, and ``1`` a fold: YAML would make False and a number of them."""
+    write_to = GOOD + "where: {language: [no, de], fold: 1, code: 1e3, day: 2020-01-01}\n"
+    assert Recipe.read(write(tmp_path, write_to)).where == {
+        "language": ("no", "de"), "fold": ("1",), "code": ("1e3",), "day": ("2020-01-01",)
+    }  # fmt: skip
 
 
 SECTIONS = {
