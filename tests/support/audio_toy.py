@@ -49,9 +49,16 @@ def codes(done):
     return {failure.id: failure.code for failure in done.failures}
 
 
+class Pipe(io.BytesIO):
+    """What cannot go back to its header, as ``ffmpeg ... -f avi pipe:``."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 def written(samples: np.ndarray, rate: int, container: str, codec: str, **options: str) -> bytes:
-    """Encode ``(samples,)`` with PyAV."""
-    file = io.BytesIO()
+    """Encode ``(samples,)`` with PyAV; the option ``pipe`` leaves lengths out of the header."""
+    file = Pipe() if options.pop("pipe", "") else io.BytesIO()
     with av.open(file, "w", format=container, options=options) as output:
         stream = output.add_stream(codec, rate=rate, layout="mono")
         stream.bit_rate = 64_000

@@ -222,7 +222,7 @@ class FFmpegReader:
         stated = float(stream.duration * stream.time_base) if stream.duration else None
         if demuxer in _WITH_LENGTH:
             return stated
-        if demuxer in _WITH_ROUGH_LENGTH:
+        if demuxer in _WITH_ROUGH_LENGTH and "size_unknown" not in self.container.flags:
             alone = len(self.file.streams) == 1
             return stated or _clock(stream.metadata.get("DURATION")) or (whole if alone else None)
         return None

@@ -346,7 +346,8 @@ def _film(
 
 def _avi(format: Format, data: bytes) -> Container:
     flags = films.check_avi(format, data)
-    return Container(format, data, flags, promised=films.avi_seconds(data))
+    promised = None if films.UNKNOWN in flags else films.avi_seconds(data)
+    return Container(format, data, flags, promised=promised)
 
 
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")

@@ -112,6 +112,17 @@ def test_a_missing_page_is_not_passed_over(sound, encode, subtype):
     assert decode(data + b"noise behind the last page" * 99, RATE).flags == ()
 
 
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [("avi", "pcm_s16le"), ("avi", "libmp3lame"), ("matroska", "libmp3lame"), ("flv", "aac")],
+)
+def test_the_length_of_a_stream_is_not_taken_for_a_promise(sound, container, codec):
+    data = written(sound(3.0), RATE, container, codec, pipe="1")
+    signal = decode(data, RATE)
+    assert signal.flags == ("size_unknown",)
+    assert 3.0 <= signal.seconds < 3.15
+
+
 def webm(samples: np.ndarray, **options: str) -> bytes:
     return written(samples, 48_000, "webm", "libopus", **options)
 
