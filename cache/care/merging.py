@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,58 +106,85 @@ def copy_new(
 def _known(space: Space, target: Space) -> list[Path]:
     """Return the shards that another space has: under their names, or merged into others."""
     table = target.index.refresh().table
-    names = set(table.names)
+    sizes = {name: target.index.path(name).stat().st_size for name in table.names}
     index = space.index.refresh()
-    found = []
+    found = shards_of_size(space, sizes)
     for path in shard_files(space):
-        if path.name in names:
-            there = target.index.path(path.name).stat().st_size == path.stat().st_size
-        else:
-            keys = index.keys(path.name) if isinstance(index, Index) else None
-            there = keys is not None and bool((table.find(keys)[0] >= 0).all())
-        if there:
+        keys = index.keys(path.name) if isinstance(index, Index) else None
+        if path.name not in sizes and keys is not None and (table.find(keys)[0] >= 0).all():
             found.append(path)
     return found
 
 
+def shards_of_size(space: Space, sizes: Mapping[str, int]) -> list[Path]:
+    """Return the shards that are elsewhere too, by the sizes of the files there."""
+    found = []
+    for path in shard_files(space):
+        with suppress(FileNotFoundError):  # merged into another one
+            if sizes.get(path.name) == path.stat().st_size:
+                found.append(path)
+    return found
+
+
 def _copy_spaces(
-    pairs: Sequence[tuple[Space, Space]],
+    pairs: Iterable[tuple[Space, Space]],
     progress: Callable[[int, int], None] | None,
     known: Set[Path] = frozenset(),
 ) -> tuple[int, int]:
-    """Copy each space into the other one; return how many shards were not there, and their bytes.
+    """Copy each space into the other one; return how many shards were new, and their bytes."""
+    targets = dict(pairs)
+
+    def put(space: Space, name: str, data: bytes, keys: np.ndarray) -> bool:
+        target = targets[space]
+        is_new = not target.index.path(name).exists()
+        target.commit([data], keys)
+        return is_new
+
+    counts = copy_shards(targets, put, progress, known)
+    for space, target in targets.items():
+        copy_failures(space.failures(), target)
+        copy_remarks(space.folder, target.folder)
+    return counts
+
+
+def copy_shards(
+    spaces: Collection[Space],
+    put: Callable[[Space, str, bytes, np.ndarray], bool],
+    progress: Callable[[int, int], None] | None,
+    known: Set[Path] = frozenset(),
+) -> tuple[int, int]:
+    """Give every shard to `put`, which stores it; return how many were new, and their bytes.
 
     A shard that is merged into another one meanwhile is found there: the search is repeated
     until there is nothing new.
+
+    Parameters
+    ----------
+    put : callable (space, name, data, keys)
+        Returns whether the shard was not there before.
+    known : set of Path
+        Shards to leave out.
     """
     copied = nbytes = 0
     done: set[Path] = set()
     for attempt in range(PATIENCE):
-        jobs = [
-            (path, space, target)
-            for space, target in pairs
-            for path in shard_files(space)
-            if path not in done and path not in known
-        ]
+        left_out = done | known
+        jobs = [(one, path) for one in spaces for path in shard_files(one) if path not in left_out]
         if not jobs:
             break
         total = len(done) + len(jobs)
-        for path, space, target in jobs:
+        for space, path in jobs:
             try:
                 data, keys = read_shard(path, space)
             except FileNotFoundError:
                 if attempt == PATIENCE - 1:
                     raise
                 continue
-            copied += not target.index.path(path.name).exists()
-            target.commit([data], keys)
+            copied += put(space, path.name, data, keys)
             nbytes += len(data)
             done.add(path)
             if progress is not None:
                 progress(len(done), total)
-    for space, target in pairs:
-        copy_failures(space.failures(), target)
-        copy_remarks(space.folder, target.folder)
     return copied, nbytes
 
 

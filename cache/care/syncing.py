@@ -29,7 +29,14 @@ from ..rows.index import NAME as SHARD
 from ..rows.remarks import copy_remarks
 from ..shards.shard import open_shard
 from ..space import Space
-from .merging import check_source, copy_failures, copy_new, read_shard, shard_files, take_canary
+from .merging import (
+    check_source,
+    copy_failures,
+    copy_new,
+    copy_shards,
+    shards_of_size,
+    take_canary,
+)
 
 _NOTES = ("failures.jsonl", "remarks.jsonl")
 Progress = Callable[[int, int], None]
@@ -137,22 +144,16 @@ def _to(remote: _Remote, source: Cache, progress: Progress | None) -> Synced:
     if not there:
         remote.write(MARKER, TEXT)
     spaces = source.spaces()
-    jobs = []
-    done = Synced()
+    known: set[Path] = set()
     for space in spaces:
         _same_space(remote, space)
-        sizes = remote.sizes(f"spaces/{space.name}/shards")
-        for path in shard_files(space):
-            if sizes.get(path.name) == path.stat().st_size:
-                done.present += 1
-            else:
-                jobs.append((space, path))
-    for number, (space, path) in enumerate(jobs, start=1):
-        data, _ = read_shard(path, space)
-        remote.write(f"spaces/{space.name}/shards/{path.name}", data)
-        done.copied, done.bytes = done.copied + 1, done.bytes + len(data)
-        if progress is not None:
-            progress(number, len(jobs))
+        known.update(shards_of_size(space, remote.sizes(f"spaces/{space.name}/shards")))
+
+    def put(space: Space, name: str, data: bytes, keys: np.ndarray) -> bool:
+        remote.write(f"spaces/{space.name}/shards/{name}", data)
+        return True
+
+    copied, nbytes = copy_shards(spaces, put, progress, known)
     for space in spaces:
         _send_notes(remote, space)
     sizes = remote.sizes("clips")
@@ -160,7 +161,7 @@ def _to(remote: _Remote, source: Cache, progress: Progress | None) -> Synced:
         data = read_segment(source.clips.folder / name)
         if sizes.get(name) != len(data):
             remote.write(f"clips/{name}", data)
-    return done
+    return Synced(copied, len(known), nbytes)
 
 
 def _same_space(remote: _Remote, space: Space) -> None:

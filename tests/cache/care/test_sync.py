@@ -118,6 +118,18 @@ def test_rows_that_were_merged_are_not_copied_again(source, tmp_path, clips):
     check(source, target, clips)
 
 
+def test_a_sync_while_the_source_is_compacted(source, place, clips, tmp_path):
+    again = []
+
+    def compact(done, total):
+        if done == 1:
+            again.append(Cache(source.path).space("toy").compact())
+
+    assert sync(source, place, compact).copied == 2
+    assert again == [(4, 1)]
+    check(source, back(place, tmp_path), clips)
+
+
 def test_what_did_not_arrive_in_full_is_sent_again(source, clips, tmp_path):
     place = tmp_path / "bucket"
     address = f"file://{place}"
