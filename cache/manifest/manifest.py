@@ -170,7 +170,7 @@ class Manifest:
     def __getitem__(self, name: str | slice | np.ndarray | Sequence[bool]) -> np.ndarray | Manifest:
         """Return a column (str; start and end float64, NaN for blank), or clips (slice, mask)."""
         if not isinstance(name, str):
-            return self._take(sliced(name, len(self)))
+            return self._take(sliced(name, self.ids))
         if name in self._columns:
             return self._columns[name]
         if name in TIMES:

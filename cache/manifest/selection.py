@@ -58,6 +58,8 @@ def positions(
     """
     if isinstance(which, str) or not hasattr(which, "__iter__"):
         raise InputError(f"select takes a list of ids or positions, or a mask, not {which!r}")
+    if (mask := _mask(which, ids)) is not None:
+        return mask
     values = which if isinstance(which, np.ndarray) else list(which)
     if len(values) and isinstance(values[0], str):
         wanted = normal(list(values))
@@ -69,8 +71,6 @@ def positions(
             )
         return np.array([position[id_] for id_ in wanted], dtype=np.intp)
     values = np.asarray(values)
-    if values.dtype == bool:
-        return _masked(values, len(ids))
     if values.size and values.dtype.kind not in "iu":
         raise InputError(f"select takes ids, positions or a mask, not {values.dtype}")
     if values.size and not (-len(ids) <= values.min() and values.max() < len(ids)):
@@ -78,26 +78,48 @@ def positions(
     return np.arange(len(ids))[values.astype(np.intp)]
 
 
-def sliced(which: Any, count: int) -> np.ndarray:
-    """Return the positions of a slice or mask of so many clips.
+def sliced(which: Any, ids: Sequence[str]) -> np.ndarray:
+    """Return the positions of a slice or mask of clips.
 
     Examples
     --------
-    >>> sliced(slice(1, None), 3).tolist(), sliced([True, False, True], 3).tolist()
+    >>> sliced(slice(1, None), "abc").tolist(), sliced([True, False, True], "abc").tolist()
     ([1, 2], [0, 2])
     """
     if isinstance(which, slice):
-        return np.arange(count)[which]
-    mask = np.asarray(which)
-    if mask.dtype != bool or mask.ndim != 1:
+        return np.arange(len(ids))[which]
+    if (mask := _mask(which, ids)) is None:
         raise InputError(NOT_A_COLUMN)
-    return _masked(mask, count)
+    return mask
 
 
-def _masked(mask: np.ndarray, count: int) -> np.ndarray:
-    if len(mask) != count:
-        raise InputError(f"a mask of {len(mask)} for {count} clips")
-    return np.flatnonzero(mask)
+def _mask(which: Any, ids: Sequence[str]) -> np.ndarray | None:
+    """Return where a mask is true, by the ids that a Series has; None if it is no mask."""
+    mask = np.asarray(which)
+    if mask.ndim != 1 or not (mask.dtype == bool or any(map(_is_bool, mask))):
+        return None
+    if len(mask) != len(ids):
+        raise InputError(f"a mask of {len(mask)} for {len(ids)} clips")
+    values = _in_order(which, ids)
+    if blank := sum(not _is_bool(value) for value in values):  # in a nullable column
+        raise InputError(f"{blank} values of the mask are not true or false; fill them in")
+    return np.flatnonzero(values)
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool | np.bool_)
+
+
+def _in_order(values: Any, ids: Sequence[str]) -> Any:
+    """Return values in the order of the clips: those of a Series that has their ids, by id."""
+    index = getattr(values, "index", None)
+    if callable(index) or index is None:  # a method of lists and tuples
+        return list(values)
+    names = [text_of(name) for name in index]
+    if names == list(ids) or set(names) != set(ids):
+        return list(values)
+    by_id = dict(zip(names, values, strict=True))
+    return [by_id[id_] for id_ in ids]
 
 
 def allowed_values(name: str, wanted: Any) -> set[Any]:
@@ -131,16 +153,12 @@ def one_for_each(name: str, values: Any, ids: Sequence[str]) -> list[str]:
     """
     if isinstance(values, str):
         return [values] * len(ids)
-    index = getattr(values, "index", None)  # a method of lists and tuples
     if isinstance(values, Mapping):
-        by_id: Mapping[Any, Any] | None = values
         if missing := [id_ for id_ in ids if id_ not in values]:
             raise InputError(f"column {name} has no value for {listed(missing)}")
-    elif callable(index) or index is None or list(index) == list(ids) or set(index) != set(ids):
-        by_id = None
+        found = [values[id_] for id_ in ids]
     else:
-        by_id = dict(zip(index, values, strict=True))
-    found = list(values) if by_id is None else [by_id[id_] for id_ in ids]
+        found = _in_order(values, ids)
     if len(found) != len(ids):
         raise InputError(f"column {name} has {len(found)} values, expected {len(ids)}")
     return [str.__str__(text_of(value)) for value in found]

@@ -308,6 +308,19 @@ def test_select_where_and_columns():
             clips[key]
 
 
+def test_a_mask_that_names_its_ids_is_taken_by_them():
+    pandas = pytest.importorskip("pandas")
+    clips = Manifest.from_rows([{"id": i, "text": "t"} for i in (10, 11, 12)])
+    for ids in ([12, 10, 11], ["12", "10", "11"]):
+        for kind in ("bool", "boolean", "object"):
+            mask = pandas.Series([True, False, False], index=ids, dtype=kind)
+            assert clips[mask].ids == clips.select(mask).ids == ["12"]
+    mask = pandas.Series([True, None, False], dtype="boolean")  # in the order of the clips
+    assert clips[mask.fillna(False)].ids == ["10"]
+    with pytest.raises(InputError, match="1 values of the mask are not true or false"):
+        clips[mask]
+
+
 def test_values_given_from_python_are_those_of_a_table():
     pandas = pytest.importorskip("pandas")
     rows = [{"id": f"c{i}", "text": "t", "speaker": i % 3, "seen": i < 2} for i in range(4)]
