@@ -66,7 +66,8 @@ _KNOWN = (
             r"(?P<label>dis|gio|neu|pau|rab|sor|tri)-(?P<speaker>[mf]\d)-(?P<sentence_code>[a-z]\d?)",
             "dis=disgust;gio=happiness;neu=neutral;pau=fear;rab=anger;sor=surprise;tri=sadness"),
     _corpus("esd", "", "0011/Angry/0011_000351.wav",
-            r"(?P<label>Angry|Happy|Neutral|Sad|Surprise)/(?P<speaker>00\d\d)"
+            r"(?P<label>Angry|Happy|Neutral|Sad|Surprise)/(?:(?:train|test|evaluation)/)?"
+            r"(?P<speaker>00\d\d)"
             r"_(?P<sentence_code>\d{6})",
             "Angry=angry;Happy=happy;Neutral=neutral;Sad=sad;Surprise=surprise"),
     _corpus("cafe", "fra", "01-C-1-1.wav",
@@ -338,9 +339,9 @@ def _unified(name: str) -> dict[str, str] | None:
 
 
 def _match(corpus: Corpus, path: str) -> re.Match[str] | None:
-    """Match the name, or the folder and the name (SAVEE keeps the speaker in the folder)."""
+    """Match the name, or folders and the name (SAVEE keeps the speaker in the folder)."""
     whole = Path(path).with_suffix("")
-    for text in (whole.name, "/".join(whole.parts[-2:])):
+    for text in ("/".join(whole.parts[-parts:]) for parts in (1, 2, 3)):
         found = corpus.pattern.fullmatch(text)
         if found and found["label"] in corpus.labels:
             return found

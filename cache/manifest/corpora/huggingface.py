@@ -9,12 +9,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError
+from ...errors import InputError, listed
 from ..manifest import Manifest
 from ..paths import corpus_folder
 from ..tables.cells import PARTS
 from ..tables.parquet_and_excel import class_names, holds_bytes, labelled, parquet_table
 from ..tables.sources import opened
+from .audio_names import audio_files
 from .objects import from_datasets
 
 
@@ -48,7 +49,10 @@ def read_audio_folder(folder: str | os.PathLike, root: str | os.PathLike | None 
             rows.append(({"split": split} if split else {}) | row)
     if not rows:
         raise InputError(f"{folder} has no metadata.csv or metadata.jsonl")
-    return Manifest.from_rows(rows, folder, source=str(folder), allow_outside=root is None)
+    made = Manifest.from_rows(rows, folder, source=str(folder), allow_outside=root is None)
+    if left := sorted({*audio_files(folder)[0]} - {*made["path"]}):
+        made.notes += (f"left out {len(left)} files: {listed(left, 20)}",)
+    return made
 
 
 def read_saved(path: str | os.PathLike, audio_dir: str | os.PathLike | None = None) -> Manifest:

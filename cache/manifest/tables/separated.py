@@ -87,7 +87,10 @@ class Separated:
         self._fields = [name.strip() for name in names]
         twice = sorted({n for n in self._fields if n and self._fields.count(n) > 1})
         if twice:
-            raise InputError(f"{source} line {self.line}: column {', '.join(twice)} appears twice")
+            raise InputError(
+                f"{source} line {self.line}: column {', '.join(twice)} appears twice; rename one,"
+                " or if this row is a clip, put the names of the columns above it"
+            )
 
     @property
     def names(self) -> list[str]:
@@ -157,6 +160,11 @@ class Separated:
             advice = "; is the header a comment? Remove such lines"
         elif row[0].startswith("#"):
             advice = "; is it a comment? Remove the line"
+        elif other := self._other_separator(row):
+            advice = (
+                f"; is it separated by {other!r}? If the first row is a clip, put the names of the"
+                f" columns above it; else a line sep={other}"
+            )
         elif found > width and not any(row[width:]):
             advice = "; the line ends in separators that the header does not have"
         elif found > width:
@@ -169,6 +177,12 @@ class Separated:
             f"{self.source} line {line}: {fields}, expected {width} as in the header in line"
             f" {self.line}: {listed(self.names, 12)} (separated by {self.delimiter!r}){advice}"
         )
+
+    def _other_separator(self, row: list[str]) -> str:
+        """Return what the header and a row hold equally often, where the separator is not."""
+        line = self.delimiter.join(row)
+        others = DELIMITERS.replace(self.delimiter, "")
+        return next((o for o in others if line.count(o) == self._header.count(o) > 0), "")
 
 
 def read_separated(opened: Callable[[], TextIO], source: str, gather: Callable) -> Any:

@@ -57,6 +57,12 @@ def test_folders_whose_names_carry_the_label(tmp_path, corpus):
     assert clips.file(0) == (tmp_path / "corpus" / path).resolve()
 
 
+def test_a_layout_with_parts_in_it(tmp_path):
+    sound(tmp_path / "0011/Sad/evaluation/0011_001051.wav")  # ESD as it was first published
+    clip = read_named(tmp_path, "esd").clip(0)
+    assert (clip.id, clip.label, clip.speaker) == ("0011_001051", "sad", "esd-0011")
+
+
 def test_savee_and_others_with_one_name_in_two_folders(tmp_path):
     for speaker in ("DC", "JE"):
         sound(tmp_path / speaker / "a01.wav")
@@ -115,7 +121,8 @@ def test_audformat_and_audio_folders(tmp_path):
     for part, label in (("train", "joy"), ("validation", "sad")):
         sound(hub / part / "x.wav")
         (hub / part / "metadata.csv").write_text(f"file_name,label\nx.wav,{label}\n")
-    call(hub, "-o", tmp_path / "b.csv")
+    sound(hub / "train" / "y.wav")
+    assert "left out 1 files: train/y.wav" in call(hub, "-o", tmp_path / "b.csv").stderr
     clips = Manifest.read(tmp_path / "b.csv")
     assert sorted((c.split, c.label) for c in clips) == [("dev", "sad"), ("train", "joy")]
     assert all(clips.file(i).is_file() for i in range(2))

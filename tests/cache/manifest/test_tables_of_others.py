@@ -85,6 +85,8 @@ def test_forms_that_read_the_same(tmp_path, name):
             "file\tBegin Time - SMPTE/PAL\na.wav\t00:00:01:10\na.wav\t00:00:02:12\n",
             "SMPTE/PAL looks like a time and was not used: '00:00:01:10'",
         ),
+        ("x.csv", "L1|Ah, in|b, c\nL2|in|in\n", r"separated by '\|'\? If .* line sep=\|$"),
+        ("x.csv", "L1|Ah|Ah\nL2|in|in\n", "Ah appears twice; rename one, or if this row is a clip"),
         ("x.eaf", "<?xml version='1.0'?>\n<ANNOTATION_DOCUMENT>", "XML.*; ELAN exports one"),
         ("x.csv", "<?xml version='1.0'?>\n<Workbook>", "XML, expected a table; if a spreadsheet"),
         ("x.csv", "<?xml version='1.0'?>\n<html>", "a web page"),
