@@ -51,7 +51,7 @@ from ..options import CACHE, SCALE, TASK, check_numbers, numbers, read_scale, re
 @click.option(
     "--C",
     "C",
-    show_default="0.001,0.01,0.1,1",
+    show_default="0.0001,0.001,0.01,0.1,1",
     help="Values of C to try, for a classification task.",
 )
 @click.option(

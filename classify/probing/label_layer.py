@@ -28,7 +28,7 @@ class LabelJob(LayerJob):
 
     measure = "uar"
     penalty = "C"
-    grid = (0.001, 0.01, 0.1, 1.0)
+    grid = (0.0001, 0.001, 0.01, 0.1, 1.0)
     limits = C_RANGE
     outputs = "labels"
 

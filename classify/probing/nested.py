@@ -61,7 +61,7 @@ def probe(
     spaces : Space, sequence of Space, or mapping of name to Space
     task : Task or str
     C : sequence of float, optional
-        Of labels: inverse strengths of the regularisation to try; by default 0.001 to 1.
+        Of labels: inverse strengths of the regularisation to try; by default 0.0001 to 1.
     alpha : sequence of float, optional
         Of numbers: strengths of the regularisation to try, the same for all dimensions; by default
         those of `RidgeHead`, 0.01 to 1,000,000.

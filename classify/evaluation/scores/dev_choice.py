@@ -12,7 +12,7 @@ twenty; this choice loses nothing with five and keeps the gain with twenty
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -160,6 +160,38 @@ def candidates(data: Mapping[str, Any]) -> dict[str, int]:
         "seeds": tried("seeds"),
     }
     return {**counts, "all": sum(counts.values())}
+
+
+def at_end_of_list(record: Mapping[str, Any], measure: str = "uar") -> Iterator[str]:
+    """Yield the numbers that dev chose at an end of those that were tried.
+
+    Parameters
+    ----------
+    record
+        What a member tried and chose.
+    measure
+        "uar" or "ccc".
+
+    Examples
+    --------
+    >>> tried = [{"settings": {"C": C}, "dev_uar": uar}
+    ...          for C, uar in [(0.01, 0.6), (0.1, 0.5), (1, 0.4)]]
+    >>> list(at_end_of_list({"chosen": tried[0], "tried": tried}))
+    ['C 0.01 is the smallest value tried, and a smaller one may be better']
+    """
+    for name, value in record["chosen"]["settings"].items():
+        best: dict[float, float] = {}
+        for one in record["tried"]:
+            other, score = one["settings"].get(name), one.get(f"dev_{measure}")
+            if isinstance(other, int | float) and other > 0 and score is not None:
+                best[other] = max(score, best.get(other, score))
+        order = sorted(best)
+        if len(order) < 3:
+            continue
+        if value == order[0] and best[value] > best[order[1]]:
+            yield f"{name} {value} is the smallest value tried, and a smaller one may be better"
+        if value == order[-1] and best[value] > best[order[-2]]:
+            yield f"{name} {value} is the largest value tried, and a larger one may be better"
 
 
 def chosen_anew(data: Mapping[str, Any]) -> Mapping[str, Any] | None:

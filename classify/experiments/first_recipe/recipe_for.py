@@ -33,7 +33,10 @@ from .splits_for import Proposal, proposals_for
 from .task_for import Choice, describe_given, task_for, task_text
 
 WIDTH, WIDEST = 28, 100  # where comments begin, and where those of their own line end
-CHOICES = {"labels": ", C: [0.001, 0.01, 0.1, 1]", "regression": ", alpha: [1, 10, 100, 1000]"}
+CHOICES = {
+    "labels": ", C: [0.0001, 0.001, 0.01, 0.1, 1]",
+    "regression": ", alpha: [1, 10, 100, 1000, 10000]",
+}
 ENCODERS = {
     "speech": ("spectral", "built in; a pretrained one: facebook/wav2vec2-large-xlsr-53"),
     "text": ("ngram", "built in; a pretrained one: FacebookAI/xlm-roberta-base"),

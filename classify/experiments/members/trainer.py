@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....cache.errors import listed
+from ...evaluation.scores.dev_choice import at_end_of_list
 from ...metrics.intervals import student
 from ...metrics.scored_clips import task_score
 from ...models.fitting import train_at_once
@@ -132,6 +133,8 @@ class Trainer:
                 record = {"chosen": as_json, "tried": tried}
             if _interrupted(model):
                 break
+        for note in at_end_of_list(record, task.measure):
+            self.progress(f"{entry.name}: {note}")
         if probed:
             record["probed"] = probed
         if entry.seeds > 1 and not _interrupted(model):

@@ -8,6 +8,7 @@ from affekt.classify.data.predictions import Predictions
 from affekt.classify.data.task import Task
 from affekt.classify.evaluation.compare import compare
 from affekt.classify.evaluation.reports.markdown.choice_on_dev import how_chosen
+from affekt.classify.evaluation.reports.markdown.clips_and_training import describe_run
 from affekt.classify.evaluation.scores.dev_choice import candidates, choice, choose
 from affekt.classify.metrics import measures as metrics
 
@@ -153,3 +154,32 @@ def test_the_report_says_why_the_mean_was_taken_or_passed_over():
     assert passed.chosen == "good"
     assert "ahead of mean, the mean of all members" in passed.report()
     assert "no lead" not in passed.report()
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ({0.01: 0.6, 0.1: 0.5, 1: 0.4}, "C 0.01 is the smallest value tried, and a smaller one"),
+        ({1: 0.6, 0.01: 0.4, 0.1: 0.5}, "C 1 is the largest value tried, and a larger one"),
+        ({0.01: 0.5, 0.1: 0.6, 1: 0.4}, ""),  # inside
+        ({0.01: 0.6, 0.1: 0.6, 1: 0.4}, ""),  # its neighbour is as good
+        ({0.01: 0.6, 0.1: 0.5}, ""),  # too few to say
+        ({0: 0.6, 0.1: 0.5, 0.2: 0.4, 0.3: 0.3}, ""),  # nothing is smaller
+    ],
+)
+def test_the_report_says_where_the_best_value_ends_the_list(scores, said):
+    tried = [
+        {"layers": {"text": -1}, "settings": {"C": value}, "dev_uar": score}
+        for value, score in scores.items()
+    ]
+    part = {"chosen": max(tried, key=lambda one: one["dev_uar"]), "tried": tried}
+    sizes = {"clips": 9}
+    coverage = {"compared_on": sizes, "any_member": sizes, "members": {"lr": sizes}}
+    run = {
+        "coverage": coverage,
+        "left_out": {},
+        "quarantined": {},
+        "members": {"lr": {"parts": [part]}},
+    }
+    [line] = describe_run(run, "clips.csv")[1].blocks[0]
+    assert (said in line, "tried" in line) == (True, bool(said))

@@ -204,9 +204,9 @@ def test_a_class_that_a_fold_does_not_train_on(corpus):
 def test_input_errors(corpus):
     _, clips, a, _ = corpus
     for options, words in (
-        ({"C": []}, r"`C` is \[\]; expected numbers, as `C=\[0\.1,1\]`"),
-        ({"C": "0.1"}, r"`C` is '0\.1'; expected numbers, as `C=\[0\.1,1\]`"),
-        ({"C": 0.1}, r"`C` is 0\.1; expected numbers, as `C=\[0\.1,1\]`"),
+        ({"C": []}, r"`C` is \[\]; expected numbers, as `C=\[0\.01,0\.1\]`"),
+        ({"C": "0.1"}, r"`C` is '0\.1'; expected numbers, as `C=\[0\.01,0\.1\]`"),
+        ({"C": 0.1}, r"`C` is 0\.1; expected numbers, as `C=\[0\.01,0\.1\]`"),
         ({"C": [0.1, 1e308]}, "`C` is 1e.308; expected a finite number from 1e-12 to 1e.12"),
         ({"C": [0.1, float("nan")]}, "`C` is nan"),
         ({"C": [0.1, 0.1]}, "expected each value once"),

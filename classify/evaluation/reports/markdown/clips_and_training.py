@@ -7,6 +7,7 @@ from typing import Any
 
 from .....cache.errors import counted
 from ....data.escape import md
+from ...scores.dev_choice import at_end_of_list
 from ..sections import Data, Section, Table
 from .markdown_tables import number
 
@@ -109,6 +110,7 @@ def _settings(name: str, record: Mapping[str, Any], measure: str) -> list[str | 
             )
         if len(part["tried"]) > 1:
             text += f"; the best of {len(part['tried'])} settings on dev"
+            text += "".join(f"; {md(one)}" for one in at_end_of_list(part, measure.lower()))
         if "over_seeds" in part:
             over = part["over_seeds"]
             text += (
