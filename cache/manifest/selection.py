@@ -73,8 +73,8 @@ def positions(
     values = np.asarray(values)
     if values.size and values.dtype.kind not in "iu":
         raise InputError(f"select takes ids, positions or a mask, not {values.dtype}")
-    if values.size and not (-len(ids) <= values.min() and values.max() < len(ids)):
-        raise InputError(f"position {values.max()} is not among {len(ids)} clips")
+    if (beyond := values[(values < -len(ids)) | (values >= len(ids))]).size:
+        raise InputError(f"position {beyond.flat[0]} is not among {len(ids)} clips")
     return np.arange(len(ids))[values.astype(np.intp)]
 
 

@@ -198,7 +198,7 @@ def _audio_front(checkpoint: Checkpoint, family: Family, pooling: str) -> Any:
 
 def _modality(checkpoint: Checkpoint) -> str:
     """Return, judging by its files, what an unknown family takes."""
-    audio = any((checkpoint.folder / name).is_file() for name in ("preprocessor_config.json",))
+    audio = (checkpoint.folder / "preprocessor_config.json").is_file()
     text = any(checkpoint.folder.glob("tokenizer*")) or any(checkpoint.folder.glob("vocab*"))
     if audio == text:
         raise InputError(

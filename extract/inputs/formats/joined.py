@@ -17,7 +17,7 @@ import numpy as np
 
 from ...errors import Unusable
 from .flac_and_mp3_frames import mpeg_frame
-from .signatures import Format
+from .signatures import Format, after_id3
 
 _MOST = 256  # parts; what follows belongs to the last one
 _OGG = re.compile(rb"OggS\0[\x02\x03\x06\x07]\0{8}")  # the first page of a stream
@@ -70,17 +70,12 @@ def _mp3(data: bytes, begin: int) -> Iterator[int]:
             if mpeg_frame(data, at)[0]:
                 yield at
             continue
-        end = _behind_tags(data, at)
+        end = at
+        while (behind := after_id3(data, end)) > end:
+            end = behind
         if mpeg_frame(data, end)[0]:
             yield at
             least = end + 1
-
-
-def _behind_tags(data: bytes, at: int) -> int:
-    while data[at : at + 3] == b"ID3" and at + 10 < len(data):
-        a, b, c, d = data[at + 6 : at + 10]
-        at += 10 + (a << 21 | b << 14 | c << 7 | d)
-    return at
 
 
 def _chunks(mark: bytes, order: str, kinds: Sequence[bytes]) -> Callable[..., Iterator[int]]:

@@ -146,13 +146,14 @@ def identify(data: bytes) -> Format:
     return Format(name, FFMPEG[name], name, begin)
 
 
-def after_id3(data: bytes) -> int:
+def after_id3(data: bytes, at: int = 0) -> int:
     """Return the offset after an ID3v2 tag, which some writers put before any format."""
-    if data[:3] != b"ID3" or len(data) < 10:
-        return 0
-    a, b, c, d = data[6:10]
-    end = 10 + (a << 21 | b << 14 | c << 7 | d) + (10 if data[5] & 0x10 else 0)
-    return end if end < len(data) else 0
+    if data[at : at + 3] != b"ID3" or len(data) < at + 10:
+        return at
+    a, b, c, d = data[at + 6 : at + 10]
+    footer = 10 if data[at + 5] & 0x10 else 0
+    end = at + 10 + (a << 21 | b << 14 | c << 7 | d) + footer
+    return end if end < len(data) else at
 
 
 def _by_magic(data: bytes, at: int) -> str | None:

@@ -299,6 +299,9 @@ def test_select_where_and_columns():
     for bad in (["9"], [5], [True], "1", [1.5], 0, slice(2)):
         with pytest.raises(InputError):
             clips.select(bad)
+    for bad, named in (([-9, 0], "-9"), ([0, 5], "5")):
+        with pytest.raises(InputError, match=f"position {named} is not among 5 clips"):
+            clips.select(bad)
     with pytest.raises(InputError):
         clips.with_columns(fold=[1])
     with pytest.raises(InputError, match=r"no column 'gender'; it has id, text, speaker\.$"):
