@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...cache.errors import InputError
+from ...cache.errors import InputError, counted, listed
 from ...cache.files.reading import file_sha256
 from ..data.splitting import leaks
 from ..data.splitting.findings import Finding, Kind
@@ -104,8 +104,7 @@ def check_apart(dev: Manifest, test: Manifest) -> list[str]:
 
 
 def _shown(kind: str, both: Sequence[str]) -> str:
-    more = f" and {len(both) - 5} more" if len(both) > 5 else ""
-    return f"{len(both)} {kind}{'s' * (len(both) > 1)}: {', '.join(both[:5])}{more}"
+    return f"{counted(len(both), kind)}: {listed(both)}"
 
 
 def _recordings(dev: Manifest, test: Manifest) -> list[list[str]]:

@@ -197,6 +197,9 @@ def test_dev_and_test_must_be_apart():
         check_apart(*heard)
     single = other.with_columns(text=["words 000", *[f"d {i}" for i in range(107)]])
     assert "dev holds the text of 1 test clips" in check_apart(single, table)[0]
+    odd = Manifest.from_rows([{"id": "one\ntwo", "text": "-"}])
+    with pytest.raises(InputError, match=r"share 1 id: one\\ntwo\."):
+        check_apart(odd, odd)
     for name, value in [
         ("level", 95), ("level", 1), ("level", "0.95"), ("n_resamples", 1), ("n_resamples", 1e4),
         ("random_state", 1.5), ("strategies", "mean"), ("by", "language"),
