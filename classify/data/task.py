@@ -22,7 +22,7 @@ import numpy as np
 
 from affekt.notebook import shown
 
-from ...cache.errors import InputError, expected_one_of, nearest
+from ...cache.errors import InputError, expected_one_of, listed, nearest
 from ...cache.files.home_folder import at_home
 from ...cache.manifest.manifest import check_manifest
 from ...cache.manifest.tables.cells import text_of
@@ -101,7 +101,7 @@ class Task:
         object.__setattr__(self, "labels", tuple(self.labels))  # a list would equal no other task
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
             raise InputError(
-                f"task {self.name!r} has the labels {list(self.labels)}; "
+                f"task {self.name!r} has the labels {listed(self.labels)}; "
                 "expected at least two, each once"
             )
         for label in () if saved else self.labels:
@@ -191,7 +191,7 @@ class Task:
         >>> Task.from_labels(["no", "yes"]).label_of("yes")
         'yes'
         """
-        labels = tuple(unicodedata.normalize("NFC", str(label)) for label in labels)
+        labels = tuple(unicodedata.normalize("NFC", text_of(label)) for label in labels)
         return cls(name, labels, {label: label for label in labels})
 
     def _repr_html_(self) -> str:

@@ -155,6 +155,8 @@ def check_estimator(head: Any, kind: str) -> None:
     affekt.cache.errors.InputError: LinearSVC has no predict_proba, which a task with labels ...
     """
     name = type(head).__name__
+    if isinstance(head, type):
+        raise InputError(f"the head is the class {head.__name__}; expected {head.__name__}()")
     if not all(hasattr(head, method) for method in ("fit", "get_params")):
         raise InputError(
             f"the head is of type {name}; expected a head of affekt or a scikit-learn estimator. "

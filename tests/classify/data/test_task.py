@@ -198,6 +198,11 @@ def test_german_nouns_are_capitalised_and_numbers_may_have_a_point():
         task.label_of(noun.casefold()) for noun in nouns
     ]
     assert Task.from_labels(["0.0", "1.0"]).label_of("1") == "1.0"
+    clips = Manifest.from_rows([{"text": "-", "label": value} for value in (True, False)])
+    task = Task.from_labels([False, True])  # as a table writes them
+    assert list(task.encode(clips).labels) == ["true", "false"]
+    with pytest.raises(InputError, match="happy and 995 more; .*each once"):
+        Task.from_labels(["happy", "sad"] * 500)
 
 
 def test_a_task_file_extends_a_shipped_task(tmp_path):

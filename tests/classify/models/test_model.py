@@ -214,6 +214,7 @@ def test_several_layers_and_a_mean(space, part):
         (LinearSVC(), r"LinearSVC has no predict_proba.*CalibratedClassifierCV\(LinearSVC\(\)\)"),
         (torch.nn.Linear(8, 3), "of type Linear; .* needs a subclass of Head around it"),
         (None, "of type NoneType"),
+        (LogisticHead, r"the class LogisticHead; expected LogisticHead\(\)"),
     ],
 )
 def test_a_wrong_head_is_refused_before_any_work(space, part, head, said):
