@@ -201,7 +201,7 @@ def test_german_nouns_are_capitalised_and_numbers_may_have_a_point():
     clips = Manifest.from_rows([{"text": "-", "label": value} for value in (True, False)])
     task = Task.from_labels([False, True])  # as a table writes them
     assert list(task.encode(clips).labels) == ["true", "false"]
-    with pytest.raises(InputError, match="happy and 995 more; .*each once"):
+    with pytest.raises(InputError, match=r"happy and 995 more; .*each once"):
         Task.from_labels(["happy", "sad"] * 500)
 
 
