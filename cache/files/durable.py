@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .atomic_writes import create, draft, naming, share_folder, sync_folder
 from .cache_marker import check_cache_folder, mark
-from .free_name import move_to_free_name
+from .free_name import free_path, move_to_free_name
 from .reading import file_sha256
 
 NO_LINKS = {
@@ -153,9 +153,7 @@ def make_folder(path: Path, top: Path) -> None:
 def set_aside(path: Path, folder: Path, top: Path) -> Path:
     """Move a file into a folder below `top` durably, under a name that is free; return it."""
     make_folder(folder, top)
-    target = folder / path.name
-    while os.path.lexists(target):
-        target = target.with_name(f"{target.stem}+{target.suffix}")
+    target = free_path(folder / path.name)
     path.rename(target)
     sync_folder(folder)
     sync_folder(path.parent)

@@ -1,4 +1,4 @@
-"""Move a file to a name that is free, where the file system has no hard links.
+"""Names that are free; and moving a file to one where the file system has no hard links.
 
 A rename replaces what is there, so two writers must not both find the name free. Linux has a rename
 that does not replace; where the file system does not offer it, a lock is held meanwhile; where it
@@ -25,6 +25,24 @@ _HERE, _NO_REPLACE = -100, 1  # AT_FDCWD and RENAME_NOREPLACE of Linux
 _UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _LOCK = "rename.lock"
 _PATIENCE = 60.0  # seconds to wait for the holder of a file that serves as a lock
+
+
+def free_path(path: Path) -> Path:
+    """Return the path, or the first of ``a-2.txt``, ``a-3.txt`` ... that nothing has.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "a.txt")
+    >>> path.touch()
+    >>> free_path(path).name
+    'a-2.txt'
+    """
+    found, number = path, 1
+    while os.path.lexists(found):
+        number += 1
+        found = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return found
 
 
 def move_to_free_name(path: Path, target: Path) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 from ....cache.errors import InputError
 from ....cache.files.atomic_writes import sync_folder, write_json
 from ....cache.files.file_locks import locked
+from ....cache.files.free_name import free_path
 from ....cache.files.reading import file_sha256, read_note
 from ...models.folders.run_folder import READY, WORK
 from ..checks.folder_checks import WRITTEN
@@ -142,11 +143,7 @@ def read_state(folder: Path) -> dict[str, Any] | None:
 
 def _retire(folder: Path, name: str) -> None:
     """Move a file into ``old/``, replacing nothing; folders left empty are removed."""
-    path, target = folder / name, folder / OLD / name
-    number = 1
-    while os.path.lexists(target):
-        number += 1
-        target = (folder / OLD / name).with_name(f"{path.stem}-{number}{path.suffix}")
+    path, target = folder / name, free_path(folder / OLD / name)
     target.parent.mkdir(parents=True, exist_ok=True)
     path.rename(target)
     for above in path.parents:

@@ -7,6 +7,8 @@ import re
 import shutil
 from pathlib import Path
 
+from ....cache.files.free_name import free_path
+
 #: what affekt writes into the folder of a model
 MODEL = re.compile(r"config\.json|model\.safetensors|encoders\.json")
 
@@ -74,14 +76,5 @@ def _carry_over(old: Path, new: Path, written: re.Pattern[str], inside: str = ""
             path.unlink()
             continue
         new.mkdir(parents=True, exist_ok=True)
-        shutil.move(path, _free(new / path.name))
+        shutil.move(path, free_path(new / path.name))
     old.rmdir()
-
-
-def _free(path: Path) -> Path:
-    """Return the path, or one like it that nothing has."""
-    number, found = 1, path
-    while os.path.lexists(found):
-        number += 1
-        found = path.with_name(f"{path.name}.{number}")
-    return found
