@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 #: our name -> other names; those of a list count where none of the lists before it is there
 ALIASES: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -55,28 +56,58 @@ TAKEN = {
 ASKED = {
     "path": ("datei", "dateiname", "fichier", "archivo", "arquivo", "plik", "文件"),
     "text": ("satz", "transkript", "texto", "testo", "tekst", "frase", "phrase", "文本"),
-    "label": ("gefühl", "emoción", "emoção", "emozione", "emocja", "klasse", "etiqueta", "情感"),
+    "label": (
+        "gefühl", "emoción", "emoção", "emozione", "emocja", "klasse", "etiqueta", "情感", "感情",
+        "감정", "эмоция", "mood", "affect", "feeling", "annotation", "target", "truth",
+        "groundtruth",
+    ),
     "speaker": (
         "who", "person", "talker", "caller", "customer", "patient", "patientin", "paciente",
         "paziente", "pacjent", "proband", "probandin", "vp", "versuchsperson", "teilnehmer",
         "klient", "klientin", "client", "child", "user", "username", "author", "autor", "autorin",
-        "auteur", "autore", "tier",
+        "auteur", "autore", "tier", "reader", "narrator", "performer", "respondent", "interviewee",
+        "voice", "singer", "subj", "spkr", "vpn", "sujet", "sujeto", "диктор", "говорящий", "話者",
+        "화자", "konuşmacı", "puhuja", "talare", "taler", "řečník", "beszélő", "vorbitor",
     ),
     "start": ("beginn", "von", "anfang", "début", "inicio", "início", "inizio", "początek", "开始"),
     "end": ("ende", "bis", "fin", "fim", "koniec", "结束"),
 }  # fmt: skip
+#: words beside one of ours in a name that may still mean it, such as ``speaker_name``
+_BESIDE = {
+    "speaker": "id name code label tag key no nr num number index uid original anon anonymized",
+    "label": "id name code class label category text gold true final majority vote consensus",
+    "text": "raw norm normalized clean asr original gold final text",
+}
+_MEANING = {
+    ours: {ours, *TAKEN.get(ours, ()), *ASKED[ours], *(word for by in ALIASES[ours] for word in by)}
+    for ours in _BESIDE
+}
 
 
+@lru_cache(maxsize=20_000)
 def translated(name: str) -> str:
-    """Return which of our columns a name means in another language, or nothing.
+    """Return which of our columns a name may mean, in any language and words, or nothing.
 
     Examples
     --------
-    >>> translated("Sprecher"), translated("Gefühl"), translated("age")
-    ('speaker', 'label', '')
+    >>> translated("Sprecher"), translated("Gefühl"), translated("actorName"), translated("age")
+    ('speaker', 'label', 'speaker', '')
     """
     word = word_of(name)
-    return next((ours for by in (TAKEN, ASKED) for ours, words in by.items() if word in words), "")
+    for by in (TAKEN, ASKED):
+        for ours, words in by.items():
+            if word in words:
+                return ours
+    return next((ours for ours in _BESIDE if _is_beside(name, ours)), "")
+
+
+def _is_beside(name: str, ours: str) -> bool:
+    """Whether a name is one word that means one of ours, and words of which none says more."""
+    parts = re.sub("(?<=[a-z])(?=[A-Z])", " ", name).casefold()
+    found = re.findall(r"[^\W\d_]+", parts)
+    ends = [i for i, word in enumerate(found) if word in _MEANING[ours]]
+    beside = _BESIDE[ours].split()
+    return any(all(w in beside for w in found[:i] + found[i + 1 :]) for i in ends)
 
 
 def word_of(name: str) -> str:
