@@ -147,7 +147,7 @@ def test_what_was_not_used_is_named(tmp_path):
         assert said.count(f"column {name} was kept as it is; is it the speaker? Name it") == 1
     assert "Sprecher" not in notes(tmp_path, "file,speaker,Sprecher\na,s,t\n")
     assert "is it the label" in notes(tmp_path, "file,emotion_class\na,joy\n")
-    for quiet in ("speaker_gender", "sentence_number", "class_weight", "actor_age", "audio_label_path"):
+    for quiet in ("speaker_gender", "sentence_number", "class_weight", "actor_age"):
         assert quiet not in notes(tmp_path, f"file,{quiet}\na,1\n")
     assert "Geschlecht" not in notes(tmp_path, "file,Geschlecht\na,f\n")
     assert "column t0 looks like a time" in notes(tmp_path, "file,t0\na,1.5\n")
