@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,13 +136,3 @@ def test_a_narrow_screen_and_the_api_page(page, service):
         assert page.console() == []
     finally:
         page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
-def test_nothing_of_the_page_is_elsewhere():
-    """Also in the files: no address of another place but the namespaces of SVG."""
-    from affekt.classify.serving.http import service as module
-
-    for path in (Path(str(module.__file__)).parent / "page").iterdir():
-        text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
-        text = text.replace("only on https:// and", "")
-        assert "://" not in text, path

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import sys
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -15,6 +17,7 @@ from affekt.cache import Cache, InputError, Manifest
 from affekt.classify import LogisticHead, Model, Task
 from affekt.classify.cli import affekt
 from affekt.classify.models.new_clips.new_clip import RawClip
+from affekt.classify.serving.http.allowed_hosts import refusal
 from affekt.classify.serving.http.answers import describe, merged
 from affekt.classify.serving.http.batching import Batcher, Full
 from affekt.classify.serving.http.bodies import Refused, Sent, read_body
@@ -250,6 +253,15 @@ def test_wrong_words_are_refused_before_anything_is_served(models, words, said):
     assert said in f"{told.output}{told.exception}"
 
 
+def test_a_page_of_a_given_name_may_ask_and_one_of_this_machine_may_not():
+    names = ["localhost", "127.0.0.1", "emo.example"]
+    host = "127.0.0.1:8000"  # a proxy need not pass on the name
+    assert refusal(host, "https://emo.example", names) is None
+    for origin in ("http://localhost:3000", "http://127.0.0.1:3000", "https://x.emo.example",
+                   "https://emo.example.org", "null", "emo.example"):  # fmt: skip
+        assert "a name of --allow-host" in str(refusal(host, origin, names))
+
+
 def test_the_extra_is_named_where_it_is_missing(models, monkeypatch):
     monkeypatch.setitem(sys.modules, "fastapi", None)
     told = CliRunner().invoke(affekt, ["serve", str(models / "words")])
@@ -257,3 +269,17 @@ def test_the_extra_is_named_where_it_is_missing(models, monkeypatch):
     assert str(told.exception) == (
         "serving needs fastapi, not installed: pip install 'affekt[serve]'"
     )
+
+
+def test_nothing_of_the_page_is_elsewhere():
+    """Also in the files: no address of another place but the namespaces of SVG.
+
+    Nor one of a root: a proxy may serve the page below a path.
+    """
+    from affekt.classify.serving.http import service as module
+
+    for path in (Path(str(module.__file__)).parent / "page").iterdir():
+        text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        text = text.replace("only on https:// and", "")
+        assert "://" not in text, path
+        assert not re.search(r"""(href|src)="/|from "/|fetch\([`"]/|addModule\("/""", text), path

@@ -1,9 +1,9 @@
 """Who may use the service: no foreign web page, and no foreign host name.
 
 A service on this machine can be reached by every page that its user's browser shows. A page of
-another origin sends its ``Origin``, which has to be the service's own; a page that had its own
-name point here ("DNS rebinding") sends that name as ``Host``, which has to be ``localhost``, an IP
-address, or a name that the service was given.
+another origin sends its ``Origin``, which has to be the service's own, or of a name that the
+service was given, as that of a proxy; a page that had its own name point here ("DNS rebinding")
+sends that name as ``Host``, which has to be ``localhost``, an IP address, or a name that was given.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def refusal(host: str | None, origin: str | None, names: Collection[str]) -> str
     >>> refusal("evil.example:8000", None, [])
     "Host is 'evil.example:8000'; expected localhost, an IP address, or a name of --allow-host"
     >>> refusal("127.0.0.1:8000", "https://evil.example", [])
-    "Origin is 'https://evil.example'; expected the service's own, 127.0.0.1:8000"
+    "Origin is 'https://evil.example'; expected the service's own, 127.0.0.1:8000, or a name of ...
+    >>> refusal("127.0.0.1:8000", "https://proxy.example", ["proxy.example"])
     """
     name = _name(host)
     if name is None or not (name == "localhost" or name in names or _is_address(name)):
@@ -55,9 +56,13 @@ def refusal(host: str | None, origin: str | None, names: Collection[str]) -> str
             f"Host is {(host or '')[:80]!r}; expected localhost, an IP address, or a name of "
             "--allow-host"
         )
-    if origin is not None and origin.lower().partition("://")[2] != (host or "").lower():
-        return f"Origin is {origin[:80]!r}; expected the service's own, {host}"
-    return None
+    if origin is None or origin.lower().partition("://")[2] == (host or "").lower():
+        return None
+    if _is_named(origin, names):
+        return None
+    return (
+        f"Origin is {origin[:80]!r}; expected the service's own, {host}, or a name of --allow-host"
+    )
 
 
 class Guard:
@@ -95,6 +100,12 @@ def _name(host: str | None) -> str | None:
         return urlsplit(f"//{host}").hostname if host else None
     except ValueError:
         return None
+
+
+def _is_named(origin: str, names: Collection[str]) -> bool:
+    """Whether a page is of a name that the service was given: a proxy's, which may hide `Host`."""
+    name = _name(origin.partition("://")[2])
+    return name is not None and name in names and not (name == "localhost" or _is_address(name))
 
 
 def _is_address(name: str) -> bool:

@@ -25,12 +25,13 @@ function section(path, verb, operation) {
   return element("section", "", "card operation", ...parts);
 }
 
-const api = await (await fetch("/openapi.json")).json();
+const api = await (await fetch("openapi.json")).json();
 $("about").textContent = api.info.summary ?? "";
+const predict = new URL("predict", location.href);
 $("examples").textContent = [
-  `curl -F audio=@clip.wav -F text="what is said" ${location.origin}/predict`,
-  `curl -H "Content-Type: audio/wav" --data-binary @clip.wav ${location.origin}/predict`,
-  `curl -H "Content-Type: application/json" -d '{"text": "what a day"}' ${location.origin}/predict`,
+  `curl -F audio=@clip.wav -F text="what is said" ${predict}`,
+  `curl -H "Content-Type: audio/wav" --data-binary @clip.wav ${predict}`,
+  `curl -H "Content-Type: application/json" -d '{"text": "what a day"}' ${predict}`,
 ].join("\n");
 for (const [path, verbs] of Object.entries(api.paths)) {
   for (const [verb, operation] of Object.entries(verbs)) $("operations").append(section(path, verb, operation));

@@ -1,6 +1,6 @@
 // The page: take a clip, ask /predict, show what it answers.
-import { Recording, decoded, drawWave, wav } from "/sound.js";
-import { drawTimeline } from "/timeline.js";
+import { Recording, decoded, drawWave, wav } from "./sound.js";
+import { drawTimeline } from "./timeline.js";
 
 const $ = (id) => document.getElementById(id);
 const LONG = 15; // seconds from which on a recording is shown as a timeline
@@ -24,7 +24,7 @@ function say(text, bad = false) {
 // ---- the service
 
 async function introduce() {
-  const service = await (await fetch("/labels")).json();
+  const service = await (await fetch("labels")).json();
   state.service = service;
   document.title = `${service.system} · affekt`;
   $("system").textContent = service.system;
@@ -138,7 +138,7 @@ async function predict() {
   say("Predicting …");
   const begun = performance.now();
   try {
-    const response = await fetch(`/predict?${query}`, { method: "POST", body });
+    const response = await fetch(`predict?${query}`, { method: "POST", body });
     const answer = await response.json();
     if (!response.ok) return refused(answer);
     say(`Answered in ${((performance.now() - begun) / 1000).toFixed(2)} s`);

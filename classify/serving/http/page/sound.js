@@ -6,7 +6,7 @@ export class Recording {
     const constraints = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
     const stream = await navigator.mediaDevices.getUserMedia({ audio: constraints });
     const context = new AudioContext();
-    await context.audioWorklet.addModule("/recorder.js");
+    await context.audioWorklet.addModule("recorder.js");
     const node = new AudioWorkletNode(context, "recorder", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
     const recording = new Recording(stream, context);
     node.port.onmessage = ({ data }) => {
