@@ -11,6 +11,7 @@ from ..errors import InputError, listed
 from .columns import Named
 from .paths import Folder, check_written
 from .tables import Table
+from .tables.cells import ABSENT, DOUBTFUL
 from .times import Unread
 
 
@@ -102,3 +103,19 @@ def check_content(table: Table, columns: Mapping[str, Sequence[Any]], folder: Fo
             allow_outside=folder.allow_outside,
             root=folder.root,
         )
+
+
+def words_for_nothing(columns: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
+    """Return notes on cells such as ``nan``, which are one speaker, one language or a text.
+
+    Examples
+    --------
+    >>> words_for_nothing({"speaker": ["s1", "nan", "nan"]})
+    ("the speaker is 'nan' in 2 of 3 rows: where it is not known, leave the cell blank",)
+    """
+    return tuple(
+        f"the {name} is {word!r} in {list(columns[name]).count(word)} of {len(columns[name])} rows:"
+        " where it is not known, leave the cell blank"
+        for name in ("speaker", "language", "text")
+        for word in sorted((ABSENT | DOUBTFUL).intersection(columns.get(name, ())))
+    )

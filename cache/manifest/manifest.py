@@ -21,7 +21,7 @@ import numpy as np
 from affekt.notebook import frame, shown
 
 from ..errors import InputError, nearest
-from .checks import check_content, check_ids
+from .checks import check_content, check_ids, words_for_nothing
 from .columns import COLUMNS, NORMAL, TIMES, Clip, named, normal, objects
 from .paths import MAKERS, Folder, folder_of, path_of
 from .selection import allowed_values, one_for_each, positions, sliced
@@ -396,4 +396,5 @@ def _made(
     )
     if note := note_on(spellings(columns.get("speaker", ()), columns.get("dataset", ()))):
         clips.notes += (note,)
+    clips.notes += words_for_nothing(columns)
     return clips if kept is None else clips._take(kept)

@@ -146,6 +146,10 @@ def test_what_was_not_used_is_named(tmp_path):
         said = notes(tmp_path, f"file,{name}\na,s\n")
         assert said.count(f"column {name} was kept as it is; is it the speaker? Name it") == 1
     assert "Sprecher" not in notes(tmp_path, "file,speaker,Sprecher\na,s,t\n")
+    assert "the speaker is 'NA' in 2 of 3 rows" in notes(
+        tmp_path, "file,speaker\na,NA\nb,s\nc,NA\n"
+    )
+    assert "the text is 'nan' in 1 of 2 rows" in notes(tmp_path, "id,text\na,nan\nb,nan and naan\n")
     assert "is it the label" in notes(tmp_path, "file,emotion_class\na,joy\n")
     for quiet in ("speaker_gender", "sentence_number", "class_weight", "actor_age"):
         assert quiet not in notes(tmp_path, f"file,{quiet}\na,1\n")
