@@ -11,6 +11,7 @@ import numpy as np
 from affekt.notebook import shown
 
 from .errors import AffektError, InputError, SpecError, in_shell, listed, nearest, nearest_beside
+from .files.atomic_writes import entries
 from .files.durable import publish
 from .identity.spec import Spec, slug
 from .layers import pick_layers
@@ -186,8 +187,7 @@ class Cache(Store):
         if self.packed:
             specs = packed_spaces(self.path)
             found |= {name: Space(self, name, spec) for name, spec in specs.items()}
-        top = self.path / "spaces"
-        for folder in sorted(top.iterdir()) if top.is_dir() else ():
+        for folder in entries(self.path / "spaces"):
             try:
                 if is_space(folder):
                     found[folder.name] = Space(self, folder.name, read_spec(folder, self.path))

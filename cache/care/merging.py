@@ -11,6 +11,7 @@ import numpy as np
 
 from ..cache import Cache
 from ..errors import DamagedError, InputError, in_shell, listed
+from ..files.atomic_writes import entries
 from ..files.durable import content_name
 from ..files.reading import check_regular
 from ..identity.content_digests import hex_bytes
@@ -190,9 +191,7 @@ def copy_shards(
 
 def shard_files(space: Space) -> list[Path]:
     """Return the files of the shards; the folder may be missing, as some tools skip empty ones."""
-    folder = space.folder / "shards"
-    found = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [path for path in found if NAME.fullmatch(path.name)]
+    return [path for path in entries(space.folder / "shards") if NAME.fullmatch(path.name)]
 
 
 def read_shard(path: Path, space: Space) -> tuple[bytes, np.ndarray]:

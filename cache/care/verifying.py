@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import AffektError, DamagedError, NewerError
-from ..files.atomic_writes import leftovers, write_whole
+from ..files.atomic_writes import entries, leftovers, write_whole
 from ..files.reading import read_note
 from ..identity.content_digests import hex_bytes, key_words
 from ..identity.index_files import NAME as SEGMENT, check_segment
@@ -26,6 +26,7 @@ from ..rows.canary import read_canary
 from ..rows.index import NAME
 from ..rows.packed import open_packed
 from ..shards.shard import check_shard
+from .merging import shard_files
 
 if TYPE_CHECKING:
     from ..cache import Cache
@@ -131,12 +132,7 @@ def verify(
     report = Report()
     for name, why in cache.broken().items():
         report.findings.append(Finding(f"spaces/{name}", why, aside=False))
-    jobs = [
-        (space, path)
-        for space in cache.spaces()
-        for path in _files(space.folder / "shards")
-        if NAME.fullmatch(path.name)
-    ]
+    jobs = [(space, path) for space in cache.spaces() for path in shard_files(space)]
     memo = {space.name: _load_memo(space) if quick else {} for space in cache.spaces()}
     pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
     try:
@@ -229,7 +225,7 @@ def _check_space(space: Space) -> list[Finding]:
             key = table.raw[at].tobytes().hex()
             problem = f"row {key} has different values in {names[1]}; the first is used"
             found.append(Finding(f"{folder}/shards/{names[0]}", problem, damage=False))
-    for path in _files(space.folder / "shards"):
+    for path in entries(space.folder / "shards"):
         if not NAME.fullmatch(path.name):
             found.append(
                 Finding(f"{folder}/shards/{path.name}", "not a shard; ignored", damage=False)
@@ -255,7 +251,7 @@ def _alike(space: Space, first: int, second: int) -> bool:
 
 def _check_clips(cache: Cache) -> list[Finding]:
     found = []
-    for path in _files(cache.path / "clips"):
+    for path in entries(cache.path / "clips"):
         where = f"clips/{path.name}"
         if not SEGMENT.fullmatch(path.name):
             found.append(Finding(where, "not a segment; ignored", damage=False))
@@ -274,20 +270,16 @@ def _check_top(cache: Cache) -> list[Finding]:
     opened = {*cache.broken(), *(space.name for space in cache.spaces())}
     found = [
         Finding(f"spaces/{path.name}", "contains neither a spec nor a shard; ignored", damage=False)
-        for path in _files(cache.path / "spaces")
+        for path in entries(cache.path / "spaces")
         if path.name not in opened
     ]
     for path in leftovers(cache.path / "tmp"):
         found.append(
             Finding(f"tmp/{path.name}", "left by a writer that no longer runs", damage=False)
         )
-    for path in _files(cache.path / "quarantine"):
+    for path in entries(cache.path / "quarantine"):
         found.append(Finding(f"quarantine/{path.name}", "damaged, set aside", damage=False))
     return found
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _stat(path: Path) -> list[int]:
@@ -306,7 +298,7 @@ def _save_memo(cache: Cache, space: Space, memo: dict[str, list[int]]) -> None:
     """Leave a memo for quick mode; a folder that cannot be written does without."""
     if cache.readonly:
         return
-    here = {path.name for path in _files(space.folder / "shards")}
+    here = {path.name for path in entries(space.folder / "shards")}
     memo = {name: status for name, status in memo.items() if name in here}
     with contextlib.suppress(OSError):
         write_whole(space.folder / "verified.json", json.dumps(memo), tmp=cache.path / "tmp")

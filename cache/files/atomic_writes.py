@@ -156,12 +156,8 @@ def leftovers(tmp: Path) -> list[Path]:
 
     Files of other names stay: they are the user's, or locks that other processes hold.
     """
-    found = [path for path in (tmp.iterdir() if tmp.is_dir() else ()) if is_draft(path.name)]
-    return sorted(
-        path
-        for path in found
-        if not path.is_dir() and (_is_abandoned(path.name) or _age(path) > DAY)
-    )
+    found = [path for path in entries(tmp) if is_draft(path.name) and not path.is_dir()]
+    return [path for path in found if _is_abandoned(path.name) or _age(path) > DAY]
 
 
 def share(handle: int, folder: Path) -> None:
@@ -206,6 +202,11 @@ def _sync(path: Path, flags: int = 0) -> None:
             os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def entries(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted; nothing where there is no folder."""
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _is_abandoned(name: str) -> bool:

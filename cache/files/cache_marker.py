@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from ..errors import InputError
-from .atomic_writes import create, is_draft
+from .atomic_writes import create, entries, is_draft
 
 MARKER = ".affekt-cache"
 TEXT = b"A cache of affekt. Commands of affekt write here and remove what they left unfinished.\n"
@@ -62,10 +62,6 @@ def _is_cache(path: Path) -> bool:
     return (
         names <= LAYOUT
         and all((path / name).is_dir() for name in names)
-        and all(_SEGMENT.fullmatch(name) for name in _names(path / "clips"))
-        and all(is_draft(name) for name in _names(path / "tmp") if LOCK not in name)
+        and all(_SEGMENT.fullmatch(one.name) for one in entries(path / "clips"))
+        and all(is_draft(one.name) for one in entries(path / "tmp") if LOCK not in one.name)
     )
-
-
-def _names(folder: Path) -> list[str]:
-    return [entry.name for entry in folder.iterdir()] if folder.is_dir() else []

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DamagedError, InputError, SpecError, in_shell, listed, one_of
+from ..files.atomic_writes import entries
 from ..files.cache_marker import check_cache_folder
 from ..files.durable import set_aside
 from ..files.kept_results import keeping_results
@@ -198,8 +199,7 @@ def is_space(folder: Path) -> bool:
         return False
     if os.path.lexists(folder / "spec.json"):
         return True
-    shards = folder / "shards"
-    return shards.is_dir() and any(NAME.fullmatch(path.name) for path in shards.iterdir())
+    return any(NAME.fullmatch(path.name) for path in entries(folder / "shards"))
 
 
 def read_spec(folder: Path, cache: Path) -> Spec:
