@@ -85,6 +85,13 @@ _OTHER: tuple[tuple[bytes, str], ...] = (
     (rb"\.SoX|XoS\.", "SoX's own format: sox FILE FILE.wav"),
     (rb"FWS|CWS", "a Flash animation (swf): ffmpeg -i FILE FILE.wav"),
     (rb"ajkg", "audio compressed with shorten: ffmpeg -i FILE FILE.wav"),
+    (rb"\.ra\xfd", "RealAudio: ffmpeg -i FILE FILE.wav"),
+    (rb"\x02?#!SILK", "a voice message in SILK (WeChat, QQ): make a WAV file of it with a decoder"
+     " of SILK"),
+    (rb"[\x02\x03\x06]ds[s2]", "a dictation (DSS, DS2): make a WAV file of it with the program of"
+     " the recorder"),
+    (rb"MATLAB 5\.0 MAT", "a MATLAB file: audiowrite(FILE, SAMPLES, RATE) makes a WAV file"),
+    (rb"outs:\s+- md5:", "a pointer of DVC, not the file: run dvc pull"),
     (rb"MThd", "a MIDI file, which holds notes and no sound"),
     (rb"%PDF", "a PDF document"),
     (rb"\x89PNG|\xff\xd8\xff|GIF8", "an image"),

@@ -195,6 +195,11 @@ def test_a_voc_file_of_many_blocks_is_read_without_their_heads(sound):
 
 NOT_SOUND = {
     "git lfs pull": b"version https://git-lfs.github.com/spec/v1\noid sha256:c6f9\nsize 72862\n",
+    "dvc pull": b"outs:\n- md5: a304afb96060aad90176268345e10355\n  path: a.wav\n",
+    "in SILK": b"\x02#!SILK_V3" + bytes(64),
+    "a dictation": b"\3ds2" + bytes(64),
+    "audiowrite": b"MATLAB 5.0 MAT-file, Platform: GLNXA64",
+    "RealAudio": b".ra\xfd\0\4" + bytes(64),
     "git annex get": b"/annex/objects/SHA256E-s72862--c6f9.wav\n",
     "a web page": b"\n<!DOCTYPE html><html>Quota exceeded</html>",
     "an XML file": b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>",
