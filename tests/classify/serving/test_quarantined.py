@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from affekt.cache import Cache, Manifest
+from affekt.cache.errors import SpecError
 from affekt.classify.cli import affekt
 from affekt.classify.models.new_clips.own_encoders import open_encoder
 from affekt.extract import Encoder, extract
@@ -70,3 +71,12 @@ def test_a_spec_of_the_first_release_is_replayed():
     assert open_encoder(now).spec == now
     accepting = Encoder("spectral", damage="accept")
     assert open_encoder(accepting.spec).damage == "accept"
+
+
+def test_a_model_of_another_version_of_an_encoder_says_what_to_do():
+    now = Encoder("ngram").spec
+    old = now.replace(encoder=now.fields["encoder"] | {"version": 0})
+    with pytest.raises(
+        SpecError, match=r"version: 0 here, .*\n.* train the model again .* or pred"
+    ):
+        open_encoder(old)
