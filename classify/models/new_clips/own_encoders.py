@@ -99,16 +99,12 @@ def open_encoder(
     found, wanted = _same_files(_as_decoded(own, spec)), _same_files(spec)
     if found != wanted:
         do = (
-            ""
-            if where
-            else (
-                "\nIts code has another version: train the model again with this one, or predict with "
-                "the one that trained it (config.json of the model names that of affekt)"
-            )
+            "\nIts code has another version: train the model again with this one, or predict with "
+            "the one that trained it (config.json of the model names that of affekt)"
         )
         raise SpecError(
             f"{name} is not the encoder that the model was trained on; the model here, "
-            f"{name} there:\n{wanted.explain(found)}{do}",
+            f"{name} there:\n{wanted.explain(found)}{'' if where else do}",
             len(wanted.diff(found)),
         )
     encoder.spec = spec.with_store_dtype("float32")  # its rows belong into the model's space
