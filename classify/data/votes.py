@@ -145,7 +145,12 @@ def with_votes(
     counts = np.zeros((len(clips), len(task.labels)))
     for at, (row, dataset) in enumerate(zip(rows, clips["dataset"], strict=True)):
         for raw, number in row.items():
-            if number and (label := task.label_of(raw, dataset)) is not None:
+            try:
+                label = task.label_of(raw, dataset) if number else None
+            except InputError as error:
+                where = source if isinstance(source, Path) else clips.source
+                raise InputError(f"{where}: a vote for {clips.ids[at]!r}: {error}") from None
+            if label is not None:
                 counts[at, task.labels.index(label)] += number
     columns = {
         MAPPED + name: list(map(repr, counts[:, at].tolist()))

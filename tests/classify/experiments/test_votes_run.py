@@ -195,7 +195,7 @@ def test_columns_of_votes_and_clips_without_a_label():
     [
         ("id,label\nnobody,anger\n", "no vote for any of the"),
         ("clip,label\na,anger\n", "expected id and label"),
-        ("id,label\n{first},angerr\n", "does not know the label 'angerr'"),
+        ("id,label\n{first},angerr\n", "wrong.csv: a vote for '"),
         ("id,label,count\n{first},anger,-1\n", "line 2: '-1' votes"),
         ("id,label\n{first},anger\n", "clips have a label and no vote"),
     ],
