@@ -6,7 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -271,3 +271,22 @@ def other_labels(found: Any, labels: Sequence[str]) -> str:
         + (f"; missing: {', '.join(theirs)}" if theirs else "")
         + f".{advice}"
     )
+
+
+_ALIKE = {
+    "blanks around them": str.strip,
+    "case": str.casefold,
+    "folders or extensions": lambda name: PureWindowsPath(name).stem,
+}
+
+
+def spelling_hint(missing: Sequence[str], surplus: Sequence[str]) -> str:
+    """Return a note where ids differ as a program spells them: numbers, names of files."""
+    for what, same in _ALIKE.items():
+        if set(map(same, missing)) == set(map(same, surplus)):
+            return f". They differ only in {what}: write them as the manifest has them"
+    try:
+        same = {float(i) for i in missing} == {float(i) for i in surplus}
+    except ValueError:
+        return ""
+    return ". As numbers they are the same: read ids as text (pandas: dtype={'id': str})" * same

@@ -31,6 +31,7 @@ from .pred_csv import (
     predictions_of_frame,
     remedy,
     shortest,
+    spelling_hint,
     undo_rounding,
 )
 from .task_file import check_columns
@@ -192,7 +193,7 @@ class Predictions:
             parts += [f"unexpected rows: {_some(surplus)}"] if surplus else []
             raise InputError(
                 f"{self.source}: {' and '.join(parts)}; expected the same {len(ids)} ids as the "
-                f"clips they are joined with{_numbers_hint(missing, surplus)}"
+                f"clips they are joined with{spelling_hint(missing, surplus)}"
             )
         if len(wanted) < len(ids):
             raise InputError(f"{self.source}: joined with ids that appear twice")
@@ -377,15 +378,6 @@ class Predictions:
             raise InputError(f"{place}: expected a name that ends in .csv")
         rows = ([defused(name), *self.cells(label, row)] for name, label, row in self)
         write_whole(place, csv_text([["id", *self.columns], *rows]))
-
-
-def _numbers_hint(missing: Sequence[str], surplus: Sequence[str]) -> str:
-    """Return a note where ids differ like numbers that a program has read and written again."""
-    try:
-        same = {float(i) for i in missing} == {float(i) for i in surplus}
-    except ValueError:
-        return ""
-    return ". As numbers they are the same: read ids as text (pandas: dtype={'id': str})" * same
 
 
 def _some(ids: Sequence[str]) -> str:

@@ -261,7 +261,9 @@ def _compare(
                 "if the manifest holds more than the test clips, say which they are: --split "
                 "split.csv (a run leaves one), or --where split=test"
             )
-        elif not common and any(set(test.ids).difference(m.ids) for m in members.values()):
+        elif not common and any(
+            0 < len({*test.ids}.intersection(m.ids)) < len(test) for m in members.values()
+        ):
             error.add_note("--common compares on the clips that all files have")
         raise
     if left:

@@ -45,6 +45,13 @@ def test_double_and_missing_rows_are_named():
         some().align(["c0", "c1", "c2", "c3", "x"])
     with pytest.raises(InputError, match="unexpected rows: 'c4'"):
         some().align(["c0", "c1", "c2", "c3"])
+    for theirs, said in (
+        (["x/a.wav", "b.flac"], "folders or extensions"),
+        (["A", "B"], "case"),
+        ([" a", "b "], "blanks around them"),
+    ):
+        with pytest.raises(InputError, match=f"They differ only in {said}: write them as"):
+            Predictions(theirs, LABELS, np.full((2, 3), 1 / 3)).align(["a", "b"])
     by_number = Predictions(["1", "2.0"], LABELS, np.full((2, 3), 1 / 3))
     with pytest.raises(InputError, match="As numbers they are the same: read ids as text"):
         by_number.align(["001", "002"])
