@@ -44,6 +44,9 @@ def kind_of(path: Path) -> str:
     inside = (found.parent for form in ("*/fold_1", "*/*/fold_1") for found in path.glob(form))
     if corpora := [str(corpus) for corpus in sorted(inside)]:
         raise InputError(f"{path} holds corpora of EmoBox; name one of them: {listed(corpora)}")
+    inside = (found.parent for form in ("*/wav.scp", "*/*/wav.scp") for found in path.glob(form))
+    if folders := [str(folder) for folder in sorted(inside)]:
+        raise InputError(f"{path} holds data folders of Kaldi; name one of them: {listed(folders)}")
     if len(part_tables(path, "*/*")) > 1:
         return "parts"
     audio, others = audio_names.audio_files(path)

@@ -323,6 +323,10 @@ def test_kaldi_says_what_does_not_fit_together(tmp_path):
     for name in ("spk2utt", "feats.scp", "utt2dur", "reco2file_and_channel", "label"):
         (tmp_path / name).write_text("u1 x\n")
     assert "files that were not read: label, reco2file_and_channel\n" in call(tmp_path).stderr
+    (tmp_path / "recipe" / "data" / "train").mkdir(parents=True)
+    (tmp_path / "recipe" / "data" / "train" / "wav.scp").write_text("u1 a.wav\n")
+    with pytest.raises(InputError, match=r"folders of Kaldi; name one of them: .*data/train$"):
+        call(tmp_path / "recipe")
     (tmp_path / "wav.scp").write_text("u1 data/raw.ark:17\n")
     with pytest.raises(InputError, match="inside an archive of Kaldi"):
         call(tmp_path)
