@@ -145,7 +145,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
             "that (merge_and_unload, save_pretrained)"
         )
     if not path.is_file():
-        raise InputError(f"{folder} holds no config.json: expected a transformers checkpoint")
+        inside = sorted([*folder.glob("snapshots/*/config.json"), *folder.glob("*/config.json")])
+        hint = f". Is it {inside[0].parent}?" if inside else ""  # as in the cache of the Hub
+        raise InputError(f"{folder} holds no config.json: expected a transformers checkpoint{hint}")
     config = read_object(path, lenient=True)
     if not isinstance(config.get("model_type"), str):
         raise InputError(f"{path} names no model_type: expected a transformers configuration")

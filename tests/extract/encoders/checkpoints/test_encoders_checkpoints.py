@@ -277,3 +277,12 @@ def test_a_pickle_is_downloaded_only_where_there_is_nothing_else(tmp_path, monke
     (tmp_path / "bert" / "model.safetensors").unlink()
     assert checkpoint.find_checkpoint("some/bert").container == "pickle"
     assert len(asked) == 3
+
+
+@pytest.mark.parametrize("inside", ["models--lab--mini/snapshots/0123", "models/mini"])
+def test_a_folder_around_a_checkpoint_names_it(tmp_path, inside):
+    (tmp_path / inside).mkdir(parents=True)
+    (tmp_path / inside / "config.json").write_text("{}")
+    outer = tmp_path / inside.partition("/")[0]
+    with pytest.raises(InputError, match=rf"no config\.json: .* Is it {tmp_path / inside}\?"):
+        open_backend(str(outer))
