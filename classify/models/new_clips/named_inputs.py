@@ -95,6 +95,8 @@ def name_clips(
     failed |= {_id(name): reason for name in files if (reason := _unreadable(name))}
     rows = [{"id": _id(name), "path": os.path.realpath(name), "text": text or ""} for name in files]
     if text is not None and not files:
+        if not text.strip():
+            raise InputError("--text is blank; expected what is said")
         rows = [{"id": "text", "path": "", "text": text}]
     if not rows:
         raise InputError("nothing to predict: give files, a folder, a manifest, or --text")

@@ -305,6 +305,7 @@ def test_text_alone_and_with_a_file(corpus):
     [
         (["nowhere", "x.wav"], "is not a model folder"),
         (["OUT"], "nothing to predict"),
+        (["OUT", "--text", " "], "--text is blank"),
         (["OUT", "none.wav"], "none.wav: no such file"),
         (["OUT", "https://example.org/a.wav"], "no such file; expected a file on this machine"),
         (["OUT", "https://example.org/a.csv"], "no such file. Expected a file on this machine"),
