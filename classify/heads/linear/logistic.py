@@ -11,6 +11,7 @@ from ..targets import Targets, class_weights
 from .linear_head import LinearHead
 
 PER_CLIP = 10  # C times clips, where no C is given
+WIDTH = 256  # features from which the penalty grows with their number
 C_RANGE = (1e-12, 1e12)  # of scaled features; beyond it, sums overflow
 
 
@@ -22,7 +23,8 @@ class LogisticHead(LinearHead):
     C : float or None, default=None
         Inverse strength of the regularisation. Embeddings have more dimensions than their signal,
         so scikit-learn's 1 fits too closely. None: 10 / clips, the same penalty for the mean loss
-        of a clip however many clips there are; 0.05 for 200 clips, 0.001 for 10,000.
+        of a clip however many clips there are, and with more than 256 features 256 / features of
+        that. For 1,024 features: 0.0125 for 200 clips, 0.00025 for 10,000.
     class_weight : {"balanced"}, dict of label to weight, or None, default="balanced"
         Balanced weights suit UAR, which counts every class alike.
     tol : float, default=1e-4
@@ -78,7 +80,8 @@ class LogisticHead(LinearHead):
 
         weights = weight[:, None] * class_weights(self.class_weight, targets, weight)
         share = targets.soft * weights  # a distribution counts for each class that has a share
-        self.C_ = float(PER_CLIP / share.sum() if self.C is None else self.C)
+        by_default = PER_CLIP / share.sum() * min(1, WIDTH / X.shape[1])
+        self.C_ = float(by_default if self.C is None else self.C)
         found = solve_logistic(X, share, self.C_, self.tol, self.max_iter)
         self.coef_, self.intercept_, self.n_iter_ = found
 

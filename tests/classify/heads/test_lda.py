@@ -98,3 +98,12 @@ def test_logistic_regression_is_as_strong_for_each_clip_however_many_there_are()
     twice = LogisticHead().fit(np.tile(X, (2, 1)), np.tile(y, 2))
     np.testing.assert_allclose(twice.coef_, ours.coef_, atol=1e-3)
     assert LogisticHead(C=0.5).fit(X, y).C_ == 0.5
+
+
+def test_logistic_regression_learns_the_same_from_wide_features_and_from_two_copies_of_them():
+    X, y = corpus(90, 300)
+    once, twice = LogisticHead().fit(X, y), LogisticHead().fit(np.tile(X, (1, 2)), y)
+    assert pytest.approx(10 / 90 * 256 / 300) == once.C_
+    np.testing.assert_allclose(
+        twice.predict_proba(np.tile(X, (1, 2))), once.predict_proba(X), atol=1e-3
+    )
