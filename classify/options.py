@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,23 +70,6 @@ def read_scale(text: str) -> bool | str:
     from .models.scalers.scaling import check_scale
 
     return check_scale({"true": True, "false": False}.get(text, text))
-
-
-def named_values(option: str, given: Sequence[str]) -> dict[str, str]:
-    """Return the values of an option that is repeated, by name.
-
-    Examples
-    --------
-    >>> named_values("--set", ["C=0.1", "tol=1e-4"])
-    {'C': '0.1', 'tol': '1e-4'}
-    """
-    found = {}
-    for text in given:
-        name, sign, value = text.partition("=")
-        if not sign or not name or name in found:
-            raise InputError(f"{option} {text!r}; expected NAME=VALUE, each name once")
-        found[name] = value
-    return found
 
 
 def numbers(option: str, text: str) -> list[float]:

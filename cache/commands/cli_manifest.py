@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .command import Command
-from .terminal import JSON, PATH, ROOT, choice, echo_notes, print_json
+from .terminal import JSON, PATH, ROOT, choice, echo_notes, named_values, print_json
 
 if TYPE_CHECKING:
     from ..manifest import Manifest
@@ -41,11 +41,18 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="Encoding of a table that is not UTF-8, such as cp1252 (Windows).",
 )
+@click.option(
+    "--column",
+    "columns",
+    metavar="NAME=COLUMN",
+    multiple=True,
+    help="Read a column under a name of affekt, such as label=Emoción (repeatable).",
+)
 @click.option("--dedupe", is_flag=True, help="Keep only the first of identical rows.")
 @JSON
 def manifest(
-    source: Path, output: Path | None, kind: str | None, merge_speakers: bool, as_json: bool,
-    **options: Any,
+    source: Path, output: Path | None, kind: str | None, columns: tuple[str, ...],
+    merge_speakers: bool, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Show how FROM is read, and write it as a manifest.
 
@@ -61,6 +68,7 @@ def manifest(
     from ..manifest.described import described
     from ..manifest.tables.table import WRITTEN
 
+    renamed = named_values("--column", columns)
     if kind is not None and "{" not in kind:
         one_of(kind, KINDS, "kind")
     if output is not None:
@@ -72,7 +80,7 @@ def manifest(
     if options["audio_dir"] is not None:
         check_output_folder("--audio-dir", options["audio_dir"])
     found = kind or kind_of(source)
-    clips = read_corpus(source, found, **options)
+    clips = read_corpus(source, found, columns=renamed, **options)
     clips = _parts(clips)
     if merge_speakers:
         clips = clips.merge_speakers()

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import InputError
+
 if TYPE_CHECKING:
     from ..manifest.manifest import Manifest
 
@@ -94,6 +96,23 @@ def print_result(value: Any, text: str, as_json: bool, indent: int | None = None
         print_json(value, indent)
     else:
         click.echo(text)
+
+
+def named_values(option: str, given: Sequence[str]) -> dict[str, str]:
+    """Return the values of an option that is repeated, by name.
+
+    Examples
+    --------
+    >>> named_values("--set", ["C=0.1", "tol=1e-4"])
+    {'C': '0.1', 'tol': '1e-4'}
+    """
+    found = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not sign or not name or name in found:
+            raise InputError(f"{option} {text!r}; expected NAME=VALUE, each name once")
+        found[name] = value
+    return found
 
 
 def open_streams() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import InputError, listed
 from .columns import Named
 from .paths import Folder, check_written
+from .speakers import note_on, spellings
 from .tables import Table
 from .tables.cells import ABSENT, DOUBTFUL
 from .times import Unread
@@ -105,15 +106,16 @@ def check_content(table: Table, columns: Mapping[str, Sequence[Any]], folder: Fo
         )
 
 
-def words_for_nothing(columns: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
-    """Return notes on cells such as ``nan``, which are one speaker, one language or a text.
+def doubtful_cells(columns: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
+    """Return notes on speakers spelt in two ways, and on ``nan`` as speaker, language or text.
 
     Examples
     --------
-    >>> words_for_nothing({"speaker": ["s1", "nan", "nan"]})
+    >>> doubtful_cells({"speaker": ["s1", "nan", "nan"]})
     ("the speaker is 'nan' in 2 of 3 rows: where it is not known, leave the cell blank",)
     """
-    return tuple(
+    spelt = note_on(spellings(columns.get("speaker", ()), columns.get("dataset", ())))
+    return (spelt,) * bool(spelt) + tuple(
         f"the {name} is {word!r} in {list(columns[name]).count(word)} of {len(columns[name])} rows:"
         " where it is not known, leave the cell blank"
         for name in ("speaker", "language", "text")

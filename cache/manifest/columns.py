@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, nearest
+from ..errors import InputError, in_shell, nearest
 from .column_names import ALIASES, TAKEN, folded_name, translated, word_of
 from .tables import Table
 from .tables.cells import without_points
@@ -213,15 +213,21 @@ def _without_content(table: Table) -> str:
     others = "; label, speaker, language and split are the names of other columns"
     for name, values in table.columns.items():
         if any(RECORDINGS.fullmatch(value) for value in values[:20]):
-            return f" Did you mean {name!r}? It has names of recordings: rename it path{others}"
+            advice = _name_it("path", name)
+            return f" Did you mean {name!r}? It has names of recordings: {advice}{others}"
     for name, values in table.columns.items():
         if any(len(value.split()) > 3 for value in values[:20]):
-            return f" Did you mean {name!r}? It has sentences: rename it text{others}"
+            return f" Did you mean {name!r}? It has sentences: {_name_it('text', name)}{others}"
     if len(names) == 1 and not table.typed:
         return single
     if hint := nearest("path", names) or nearest("text", names):
         return hint
     return f"{header}: if it is a row, put names above it; if there are lines above it, remove them"
+
+
+def _name_it(ours: str, name: str) -> str:
+    option = in_shell(f"{ours}={name}")
+    return f"rename it {ours}, or run affekt manifest with --column {option}"
 
 
 def _misspelt(

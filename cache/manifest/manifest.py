@@ -21,11 +21,11 @@ import numpy as np
 from affekt.notebook import frame, shown
 
 from ..errors import InputError, nearest
-from .checks import check_content, check_ids, words_for_nothing
+from .checks import check_content, check_ids, doubtful_cells
 from .columns import COLUMNS, NORMAL, TIMES, Clip, named, normal, objects
 from .paths import MAKERS, Folder, folder_of, path_of
 from .selection import allowed_values, one_for_each, positions, sliced
-from .speakers import merged, note_on, spellings
+from .speakers import merged
 from .tables import Table, read_table, table_of_frame, table_of_rows, write_table
 from .tables.rows_of_objects import rows_of_audformat, rows_of_datasets
 from .tables.sources import is_regular
@@ -83,6 +83,7 @@ class Manifest:
         dedupe: bool = False,
         labels_only: bool = False,
         encoding: str | None = None,
+        columns: Mapping[str, str] | None = None,
     ) -> Manifest:
         """Read a manifest from a file.
 
@@ -103,13 +104,15 @@ class Manifest:
             The table is read for its labels: it need not have paths or texts.
         encoding : str, optional
             Of a text that is not UTF-8, such as ``"cp1252"``.
+        columns : mapping of str to str, optional
+            Our name -> the column of the table, where it is not recognised.
 
         Raises
         ------
         InputError
             Anything wrong with the table, with the file, the line, and what was expected.
         """
-        table = read_table(path := path_of(path), encoding)
+        table = read_table(path := path_of(path), encoding).renamed(columns or {})
         folder = folder_of(path.parent if is_regular(path) else Path(), root, allow_outside)
         return _made(table, folder, dedupe=dedupe, labels_only=labels_only)
 
@@ -392,9 +395,6 @@ def _made(
         lines=table.lines,
         rows_are_lines=table.rows_are_lines,
         taken=found.taken,
-        notes=found.notes,
+        notes=(*found.notes, *doubtful_cells(columns)),
     )
-    if note := note_on(spellings(columns.get("speaker", ()), columns.get("dataset", ()))):
-        clips.notes += (note,)
-    clips.notes += words_for_nothing(columns)
     return clips if kept is None else clips._take(kept)

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...cache.commands.command import Command
-from ...cache.commands.terminal import JSON, PATH, ROOT, print_result, read_clips
+from ...cache.commands.terminal import (
+    JSON,
+    PATH,
+    ROOT,
+    named_values,
+    print_result,
+    read_clips,
+)
 from ...cache.errors import InputError, nearest_beside
 from ...cache.files.atomic_writes import write_whole
 from ...cache.files.file_locks import locked
@@ -22,7 +29,7 @@ from ...cache.manifest.selection import allowed_values
 from ..data.predictions import Predictions
 from ..data.task import Task
 from ..data.vocabulary import left_out_note
-from ..options import named_values, to_stderr
+from ..options import to_stderr
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest

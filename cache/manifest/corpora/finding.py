@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +72,18 @@ def read_corpus(
     audio_dir: Path | None = None,
     dedupe: bool = False,
     encoding: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Read a table or a corpus of a kind of `KINDS`, or whose files are named in a form."""
-    if encoding is not None and kind != "table":
-        raise InputError(f"--encoding {encoding} is for one table, and {path} is read as {kind}")
+    for option, given in (("--encoding", encoding), ("--column", columns)):
+        if given and kind != "table":
+            raise InputError(f"{option} is for one table, and {path} is read as {kind}")
     if "{" in kind:
         return audio_names.read_form(path, kind, root)
     readers: dict[str, Any] = {
-        "table": lambda: Manifest.read(path, root, dedupe=dedupe, encoding=encoding),
+        "table": lambda: Manifest.read(
+            path, root, dedupe=dedupe, encoding=encoding, columns=columns
+        ),
         "unified": lambda: audio_names.read_unified(path, root, label=label),
         "folders": lambda: audio_names.read_folders(path, root),
         "emobox": lambda: read_emobox(path, fold, root),

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import csv
 import json
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InputError, check_characters, shaped
+from ...errors import InputError, check_characters, listed, nearest, shaped
 from ...files.atomic_writes import written
 from ..paths import MAKERS
 from .cells import FloatText, is_frame, text_of
@@ -78,6 +79,36 @@ class Table:
         """Return the first row in which a column held a number with a point, or None."""
         values = self.columns[name] if self.typed else ()
         return next((i for i, value in enumerate(values) if type(value) is FloatText), None)
+
+    def renamed(self, columns: Mapping[str, str]) -> Table:
+        """Return the table with some of its columns under our names.
+
+        Parameters
+        ----------
+        columns : mapping of str to str
+            Our name -> the name in the table; one column may have several of ours.
+
+        Raises
+        ------
+        InputError
+            The table has no such column, or another one of our name.
+        """
+        named = {unicodedata.normalize("NFC", name.strip()): name for name in self.columns}
+        theirs = {ours: unicodedata.normalize("NFC", name) for ours, name in columns.items()}
+        for ours, name in theirs.items():
+            if name not in named:
+                raise InputError(
+                    f"{self.source} has no column {name!r} to read as {ours}; it has "
+                    f"{listed(list(named), 12)}.{nearest(name, named)}"
+                )
+            if ours in named and ours not in (name, *theirs.values()):
+                raise InputError(
+                    f"{self.source} has a column {ours} already; to read {name!r} in its place, "
+                    f"read {ours} under another name, such as other_{ours}"
+                )
+        others = {k: v for k, v in self.columns.items() if k not in map(named.get, theirs.values())}
+        chosen = {ours: self.columns[named[name]] for ours, name in theirs.items()}
+        return replace(self, columns=chosen | others)
 
     def plain(self, values: Sequence[Any]) -> Sequence[Any]:
         """Return values as text of the plain type; whole numbers without a point, as in a CSV file.

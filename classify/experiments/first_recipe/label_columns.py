@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from ....cache.errors import listed
+from ....cache.errors import in_shell, listed
 from ....cache.manifest.column_names import translated
 from ....cache.manifest.columns import COLUMNS
 from ....cache.manifest.described import MOST_LABELS, are_numbers, ratings_of_raters
@@ -47,7 +47,10 @@ def columns_of_labels(clips: Manifest) -> str:
     few = [name for name in few if len(set(others[name])) <= MOST_LABELS]
     few = [name for name in few if translated(name) in ("", "label")]
     few = [name for name in few if translated(name)] or few
-    advice = "rename the one that is the label" + (f": {' or '.join(few)}?" if few else "")
+    advice = "rename the one that is the label"
+    if few:
+        option = in_shell(f"label={few[0]}")
+        advice += f": {' or '.join(few)}? Or run affekt manifest with --column {option}."
     counts = [name for name in few if all(value.isdecimal() for value in others[name])]
     alike = {name: frozenset(others[name]) for name in few if name not in counts}
     raters = [name for name, own in alike.items() if list(alike.values()).count(own) > 1]

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from ....cache.cache import Cache
-from ....cache.commands.terminal import aligned
+from ....cache.commands.terminal import aligned, named_values
 from ....cache.errors import InputError, check_characters
 from ....cache.manifest import Manifest
 from ...data.predictions import Predictions
@@ -20,7 +20,6 @@ from ...data.task import Task
 from ...data.vocabulary import left_out_note
 from ...metrics.scored_clips import task_score
 from ...models.read_features import leave_out
-from ...options import named_values
 from ..recipes.entries import PROBE, MemberEntry
 from .member_folder import check_head
 from .trainer import Trainer, warn_unlike

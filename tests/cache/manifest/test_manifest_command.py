@@ -355,3 +355,38 @@ def test_columns_that_were_not_used_are_named(tmp_path):
     assert "of 2 files 1 are missing: b.wav" in done.stdout
     assert "label     none: no training and no scores" in done.stdout
     assert "age       30 1, 40 1" in done.stdout
+
+
+def test_columns_are_read_under_names_that_were_given(tmp_path):
+    table = tmp_path / "umfrage.csv"
+    rows = (
+        "Nr,Wer,Satz hier,Gefühl\n1,anna,das ist so gut,froh\n2,ben,das ist so schlecht,traurig\n"
+    )
+    table.write_text(rows, encoding="utf-8")
+    wanted = {"id": "Nr", "speaker": "Wer", "text": "Satz hier", "label": "Gefu\u0308hl"}
+    words = [word for ours, name in wanted.items() for word in ("--column", f"{ours}={name}")]
+    call(table, *words, "-o", tmp_path / "named.csv")
+    clips = Manifest.read(tmp_path / "named.csv")
+    assert list(clips["label"]) == ["froh", "traurig"]
+    assert (list(clips.ids), list(clips["speaker"])) == (["1", "2"], ["anna", "ben"])
+    read = Manifest.read(table, columns=wanted)
+    assert [list(read[name]) for name in wanted] == [list(clips[name]) for name in wanted]
+    both = Manifest.read(table, columns={"text": "Satz hier", "label": "Wer", "speaker": "Wer"})
+    assert list(both["label"]) == list(both["speaker"]) == ["anna", "ben"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "with --column 'text=Satz hier'"),
+        (("--column", "text=Sats hier"), "no column 'Sats hier' to read as text; .*'Satz hier'"),
+        (("--column", "text"), "expected NAME=VALUE"),
+        (("--column", "text=Satz hier", "--column", "Nr=Wer"), "has a column Nr already"),
+        (("--as", "folders", "--column", "text=Wer"), "--column is for one table"),
+    ],
+)
+def test_columns_that_cannot_be_read_under_other_names(tmp_path, words, said):
+    table = tmp_path / "umfrage.csv"
+    table.write_text("Nr,Wer,Satz hier\n1,anna,das ist so gut\n", encoding="utf-8")
+    with pytest.raises(InputError, match=said):
+        call(table, *words)
