@@ -205,9 +205,10 @@ def _without_content(table: Table) -> str:
     ):
         return f"{header}, and looks like a clip: put names above it, such as path,text,label"
     single = f"{header}: put commas, semicolons, tabs or bars between the columns"
-    words = [len(value.split()) for value in (names[0], *table.columns[names[0]][:20])]
-    if len(names) == 1 and not table.typed and words[0] > 1 and len(set(words)) == 1:
-        return single
+    if len(names) == 1 and not table.typed:
+        words = {len(value.split()) for value in (names[0], *table.columns[names[0]][:20])}
+        if len(words) == 1 and words != {1}:
+            return single
     if 2 * sum(re.fullmatch(r"column \d+", name) is not None for name in names) >= len(names):
         return f"{header}: is it a title? Then remove it"
     others = "; label, speaker, language and split are the names of other columns"

@@ -47,10 +47,7 @@ def columns_of_labels(clips: Manifest) -> str:
     few = [name for name in few if len(set(others[name])) <= MOST_LABELS]
     few = [name for name in few if translated(name) in ("", "label")]
     few = [name for name in few if translated(name)] or few
-    advice = "rename the one that is the label"
-    if few:
-        option = in_shell(f"label={few[0]}")
-        advice += f": {' or '.join(few)}? Or run affekt manifest with --column {option}."
+    advice = "rename the one that is the label" + (f": {' or '.join(few)}?" if few else "")
     counts = [name for name in few if all(value.isdecimal() for value in others[name])]
     alike = {name: frozenset(others[name]) for name in few if name not in counts}
     raters = [name for name, own in alike.items() if list(alike.values()).count(own) > 1]
@@ -58,6 +55,8 @@ def columns_of_labels(clips: Manifest) -> str:
         advice += f" If they count raters' votes, rename them {PREFIX}{counts[0]} and so on"
     elif raters:
         advice += f" If {listed(raters)} are raters, rename them rater1, rater2 and so on"
+    elif few:
+        advice += f" Or run affekt manifest with --column {in_shell(f'label={few[0]}')}"
     return advice
 
 
