@@ -227,7 +227,7 @@ def test_what_a_killed_save_left_aside_comes_back(tmp_path):
     (tmp_path / "m" / "notes.txt").write_text("also mine")
     replace_folder(tmp_path / "new", tmp_path / "m")
     found = {p.name: p.read_text() for p in (tmp_path / "m").iterdir()}
-    assert found == {"config.json": "new", "notes.txt": "also mine", "notes.txt.2": "mine"}
+    assert found == {"config.json": "new", "notes.txt": "also mine", "notes-2.txt": "mine"}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["m"]
 
 
