@@ -365,7 +365,8 @@ def test_columns_are_read_under_names_that_were_given(tmp_path):
     table.write_text(rows, encoding="utf-8")
     wanted = {"id": "Nr", "speaker": "Wer", "text": "Satz hier", "label": "Gefu\u0308hl"}
     words = [word for ours, name in wanted.items() for word in ("--column", f"{ours}={name}")]
-    call(table, *words, "-o", tmp_path / "named.csv")
+    shown = call(table, *words, "-o", tmp_path / "named.csv").output
+    assert "text      from Satz hier, such as" in shown
     clips = Manifest.read(tmp_path / "named.csv")
     assert list(clips["label"]) == ["froh", "traurig"]
     assert (list(clips.ids), list(clips["speaker"])) == (["1", "2"], ["anna", "ben"])
