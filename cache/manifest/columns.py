@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, in_shell, nearest
-from .column_names import ALIASES, TAKEN, folded_name, translated, word_of
+from .column_names import ALIASES, ASKED, TAKEN, folded_name, translated, word_of
 from .tables import Table
 from .tables.cells import without_points
 from .times import Unread, times_of
@@ -139,7 +139,8 @@ def _translations(table: Table, renamed: dict[str, str]) -> list[str]:
     """Take a column whose name is the word for one of ours, and return what to note of it."""
     notes = []
     for ours, words in TAKEN.items():
-        names = [name for name in table.columns if translated(name) == ours]
+        # by one word: Sprecher_Name next to Sprecher is no second speaker
+        names = [name for name in table.columns if word_of(name) in (*words, *ASKED.get(ours, ()))]
         if ours in renamed.values() or len(names) != 1:
             continue
         [name] = names

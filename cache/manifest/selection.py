@@ -115,6 +115,8 @@ def _in_order(values: Any, ids: Sequence[str]) -> Any:
     index = getattr(values, "index", None)
     if callable(index) or index is None:  # a method of lists and tuples
         return list(values)
+    if (getattr(index, "start", None), getattr(index, "step", None)) == (0, 1):
+        return list(values)  # pandas numbers what has no names
     names = [text_of(name) for name in index]
     if names == list(ids) or set(names) != set(ids):
         return list(values)

@@ -6,6 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -282,11 +283,11 @@ _ALIKE = {
 
 def spelling_hint(missing: Sequence[str], surplus: Sequence[str]) -> str:
     """Return a note where ids differ as a program spells them: numbers, names of files."""
+    with suppress(ValueError):
+        if {float(i) for i in missing} == {float(i) for i in surplus}:
+            return ". As numbers they are the same: read ids as text (pandas: dtype={'id': str})"
     for what, same in _ALIKE.items():
-        if set(map(same, missing)) == set(map(same, surplus)):
+        alike = set(map(same, missing))
+        if len(alike) == len(missing) == len(surplus) and alike == set(map(same, surplus)):
             return f". They differ only in {what}: write them as the manifest has them"
-    try:
-        same = {float(i) for i in missing} == {float(i) for i in surplus}
-    except ValueError:
-        return ""
-    return ". As numbers they are the same: read ids as text (pandas: dtype={'id': str})" * same
+    return ""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 from ...errors import InputError, listed
@@ -50,7 +51,7 @@ def read_audio_folder(folder: str | os.PathLike, root: str | os.PathLike | None 
     if not rows:
         raise InputError(f"{folder} has no metadata.csv or metadata.jsonl")
     made = Manifest.from_rows(rows, folder, source=str(folder), allow_outside=root is None)
-    if left := sorted({*audio_files(folder)[0]} - {*made["path"]}):
+    if left := sorted({*audio_files(folder)[0]}.difference(map(normpath, made["path"]))):
         made.notes += (f"left out {len(left)} files: {listed(left, 20)}",)
     return made
 

@@ -318,6 +318,8 @@ def test_a_mask_that_names_its_ids_is_taken_by_them():
         for kind in ("bool", "boolean", "object"):
             mask = pandas.Series([True, False, False], index=ids, dtype=kind)
             assert clips[mask].ids == clips.select(mask).ids == ["12"]
+    other = Manifest.from_rows([{"id": i, "text": "t"} for i in "201"])  # numbers without names
+    assert other[pandas.Series([True, False, False])].ids == ["2"]
     mask = pandas.Series([True, None, False], dtype="boolean")  # in the order of the clips
     assert clips[mask.fillna(False)].ids == ["10"]
     with pytest.raises(InputError, match="1 values of the mask are not true or false"):

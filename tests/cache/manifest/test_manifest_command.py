@@ -120,7 +120,7 @@ def test_audformat_and_audio_folders(tmp_path):
     hub = tmp_path / "hub"
     for part, label in (("train", "joy"), ("validation", "sad")):
         sound(hub / part / "x.wav")
-        (hub / part / "metadata.csv").write_text(f"file_name,label\nx.wav,{label}\n")
+        (hub / part / "metadata.csv").write_text(f"file_name,label\n./x.wav,{label}\n")
     sound(hub / "train" / "y.wav")
     assert "left out 1 files: train/y.wav" in call(hub, "-o", tmp_path / "b.csv").stderr
     clips = Manifest.read(tmp_path / "b.csv")

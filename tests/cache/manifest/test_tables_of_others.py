@@ -169,6 +169,7 @@ def test_the_word_for_speaker_or_language_in_another_language_is_taken_and_said(
         clips = read(tmp_path, f"file,{name}\na,s\nb,t\n")
         assert list(clips[ours]) == ["s", "t"]
         assert list(clips.notes) == [f"column {name} was taken for the {ours}"]
+    assert "speaker" in read(tmp_path, "file,Sprecher,Sprecher_Name\na,1,Ann\n")
     clips = read(tmp_path, "file,spk,Sprecher\na,s,t\n")
     assert (list(clips["speaker"]), list(clips["Sprecher"])) == (["s"], ["t"])
     said = notes(tmp_path, "file,Sprecher,Patient\na,doctor,p7\n")  # who speaks is a role here

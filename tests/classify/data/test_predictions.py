@@ -53,8 +53,9 @@ def test_double_and_missing_rows_are_named():
         with pytest.raises(InputError, match=f"They differ only in {said}: write them as"):
             Predictions(theirs, LABELS, np.full((2, 3), 1 / 3)).align(["a", "b"])
     by_number = Predictions(["1", "2.0"], LABELS, np.full((2, 3), 1 / 3))
-    with pytest.raises(InputError, match="As numbers they are the same: read ids as text"):
-        by_number.align(["001", "002"])
+    for ids in (["001", "002"], ["1.0", "2"]):
+        with pytest.raises(InputError, match="As numbers they are the same: read ids as text"):
+            by_number.align(ids)
     with pytest.raises(InputError, match="appear twice"):
         some().align(["c0", "c1", "c2", "c3", "c4", "c4"])
     with pytest.raises(InputError, match="no row for 'x'"):
