@@ -115,6 +115,8 @@ _STARTS: dict[str, Callable[[bytes, int], Iterator[int]]] = {
     "mp3": _mp3,
     "wav": _chunks(b"RIFF", "<", (b"WAVE",)),
     "aiff": _chunks(b"FORM", ">", (b"AIFF", b"AIFC")),
+    "w64": _marks(rb"riff.\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\0\0.{8}wave\xf3\xac\xd3\x11"),
+    "caf": _marks(rb"caff\0\x01\0\0desc"),
     "mov": _mov,
     "asf": _marks(re.escape(bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"))),
     "flv": _marks(rb"FLV\x01[\0-\x07]\0\0\0\x09\0\0\0\0"),
