@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....cache.errors import InputError
+from ....cache.errors import InputError, counted
 from ....cache.manifest.speakers import spoken
 from ...data.predictions import Predictions
 from ...data.scales import ScaleTask
@@ -74,8 +74,8 @@ def transfer(
     Raises
     ------
     InputError
-        If the column has fewer than two values, or one of them fewer than three speakers, where
-        some are known.
+        If the column has fewer than two values, or one of them fewer than three speakers, or
+        clips, where no speaker is known.
     """
     values = check_transfer(clips, by)
     if not any(leaks.speakers(clips)):
@@ -121,8 +121,10 @@ def check_transfer(clips: Manifest, by: str) -> list[str]:
         only = values[0] and f"it has the value {values[0]!r} only"
         has = only or "the column is blank or not there"
         raise InputError(f"transfer by {by!r}: {has}; expected at least two values")
-    for value in values if any(leaks.speakers(clips)) else ():
-        own = leaks.speakers(clips.where(**{by: value}))
+    known = any(leaks.speakers(clips))
+    for value in values:
+        part = clips.where(**{by: value})
+        own = leaks.speakers(part) if known else part.ids
         if "" in own:
             raise InputError(
                 f"transfer by {by!r}: {own.count('')} clips of {value or '(blank)'} have no "
@@ -130,9 +132,10 @@ def check_transfer(clips: Manifest, by: str) -> list[str]:
             )
         if len(set(own)) < FEWEST_SPEAKERS:
             raise InputError(
-                f"transfer by {by!r}: {len(set(own))} speakers in {value or '(blank)'}; expected "
-                f"at least {FEWEST_SPEAKERS} to train, tune and test on different voices; leave "
-                "the value out with where, or name another column"
+                f"transfer by {by!r}: {counted(len(set(own)), 'speaker' if known else 'clip')} in "
+                f"{value or '(blank)'}; expected at least {FEWEST_SPEAKERS} to train, tune and "
+                f"test on different {'voices' if known else 'clips'}; leave the value out with "
+                "where, or name another column"
             )
     return values
 

@@ -12,7 +12,7 @@ from affekt.classify.data.predictions import Predictions
 from affekt.classify.data.splitting.schemes import splits
 from affekt.classify.data.task import Task
 from affekt.classify.evaluation.analyses.learning_curve import learning_curve
-from affekt.classify.evaluation.analyses.transfer import transfer
+from affekt.classify.evaluation.analyses.transfer import check_transfer, transfer
 from affekt.classify.evaluation.reports.markdown.analysis_sections import transfer_section
 from sklearn.linear_model import LogisticRegression
 
@@ -114,6 +114,9 @@ def test_clips_without_speakers_are_each_their_own():
     some = clips.with_columns(speaker=["", *clips["speaker"][1:]])
     with pytest.raises(InputError, match="1 clips of deu have no speaker"):
         transfer(Planted, some, TASK)
+    few = nameless.with_columns(language=["xyz", *nameless["language"][1:]])
+    with pytest.raises(InputError, match="1 clip in xyz; expected at least 3 to train, tune"):
+        check_transfer(few, "language")
 
 
 class OfThree(Planted):
