@@ -340,9 +340,9 @@ def _unified(name: str) -> dict[str, str] | None:
 
 def _match(corpus: Corpus, path: str) -> re.Match[str] | None:
     """Match the name, or folders and the name (SAVEE keeps the speaker in the folder)."""
-    whole = Path(path).with_suffix("")
-    for text in ("/".join(whole.parts[-parts:]) for parts in (1, 2, 3)):
-        found = corpus.pattern.fullmatch(text)
+    parts = path.rpartition(".")[0].split("/")  # a Path for each corpus would take long
+    for count in (1, 2, 3):
+        found = corpus.pattern.fullmatch("/".join(parts[-count:]))
         if found and found["label"] in corpus.labels:
             return found
     return None
