@@ -65,15 +65,16 @@ class LabelJob(LayerJob):
     def scores(
         self, clips: np.ndarray, guesses: np.ndarray
     ) -> tuple[list[dict[str, Any]], list[str]]:
-        """Return the UAR of several guesses on some clips."""
+        """Return the UAR of several guesses on some clips, over the labels that the clips have."""
         groups, warnings = clusters(self.clips.select(clips), "speaker")
         names = [str(at) for at in range(len(guesses))]
         systems = dict(zip(names, guesses[:, clips].astype(np.int64), strict=True))
         draws = {"n_resamples": RESAMPLES, "pooled": self.pooled}
         drawn = resample(self.codes[clips], systems, groups, len(self.task.labels), **draws)
-        return [
-            score(drawn.estimates[name]["uar"], drawn.interval(name, "uar")) for name in names
-        ], warnings
+        present = max(1, len(np.unique(self.codes[clips])))
+        found = (drawn.score(name, "uar") for name in names)
+        over = [metrics.over_present(one, len(self.task.labels), present) for one in found]
+        return [score(one["value"], one["interval"]) for one in over], warnings
 
     def check_train(self, remedy: str) -> list[str]:
         """Refuse folds whose training clips have one label only."""

@@ -105,6 +105,16 @@ def test_intervals_of_several_folds_allow_for_training_anew(corpus, scheme, pool
     assert (other[0] < low) != pooled
 
 
+def test_a_label_that_a_language_lacks_does_not_lower_its_score(corpus):
+    _, clips, _, b = corpus
+    clips = clips.select((clips["language"] != "eng") | (clips["label"] != "neutral"))
+    data = probe(clips, b, "valence", C=[0.1], scheme="leave-one-language-out").data
+    for fold in data["folds"]:
+        own = data["uar"]["by_language"][fold["name"]]
+        assert own["value"] == pytest.approx(fold["uar"])
+        assert own["interval"][0] < own["value"] < own["interval"][1] <= 1
+
+
 def test_what_is_chosen_and_shown(found, tmp_path):
     assert found.chosen["space"] == "a"
     assert found.chosen["layer"] == 1
