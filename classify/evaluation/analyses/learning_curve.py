@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ....cache.errors import InputError
 from ...data.predictions import Predictions
 from ...metrics import measures as metrics
 from ...metrics.bootstrap import resample
@@ -68,8 +69,9 @@ def learning_curve(
     Returns
     -------
     points
-        For each share: UAR and its interval over test groups as the means over orders (None below
-        five test groups); `orders`, the UAR of each; clips and groups of the first; `test_clips`.
+        For each share that can be trained on: UAR and its interval over test groups as the means
+        over orders (None below five test groups); `orders`, the UAR of each; clips and groups of
+        the first; `test_clips`.
     """
     train, test = split.train, split.test
     names = np.array(cluster_names(train, groups), dtype=object)
@@ -85,7 +87,12 @@ def learning_curve(
             if whole is not None and len(part) == len(train):
                 test_predictions = whole
             else:
-                model.fit(part, split.dev if len(split.dev) else None)
+                try:
+                    model.fit(part, split.dev if len(split.dev) else None)
+                except InputError:
+                    if share >= 1:
+                        raise
+                    break  # too few clips, such as those of a language to scale within
                 test_predictions = model.predict(test)
             codes = test_predictions.reorder(labels).align(test.ids).codes
             drawn = resample(
@@ -99,23 +106,27 @@ def learning_curve(
             found.append(
                 (drawn.estimates[""]["uar"], drawn.interval("", "uar", level), len(part), taken)
             )
-        values = [value for value, *_ in found]
-        interval = np.mean([limits for _, limits, _, _ in found], axis=0).tolist()
-        _, _, n_clips, n_groups = found[0]
-        points.append(
-            {
-                "share": share,
-                "clips": n_clips,
-                "groups": n_groups,
-                "test_clips": len(test),
-                "orders": values,
-                "uar": {
-                    "value": float(np.mean(values)),
-                    "interval": [None if math.isnan(bound) else bound for bound in interval],
-                },
-            }
-        )
+        else:
+            points.append(_point(share, found, len(test)))
     return points
+
+
+def _point(share: float, found: Sequence[tuple], test_clips: int) -> dict[str, Any]:
+    """Return a share with the means over its orders, each UAR, interval, clips and groups."""
+    values = [value for value, *_ in found]
+    interval = np.mean([limits for _, limits, _, _ in found], axis=0).tolist()
+    _, _, n_clips, n_groups = found[0]
+    return {
+        "share": share,
+        "clips": n_clips,
+        "groups": n_groups,
+        "test_clips": test_clips,
+        "orders": values,
+        "uar": {
+            "value": float(np.mean(values)),
+            "interval": [None if math.isnan(bound) else bound for bound in interval],
+        },
+    }
 
 
 def _first(
