@@ -79,7 +79,7 @@ def test_the_heat_map_is_drawn(finished):
         ("transfer: dialect", "has no column 'dialect'"),
         ("transfer: dataset", "'synthetic' only; expected at least two"),
         ("transfer: split", "the column is blank or not there; expected at least two"),
-        ("transfer: speaker", "1 speakers in .*; expected at least 3"),
+        ("transfer: speaker", "1 speaker in .*; expected at least 3"),
         ("transfer: {by: language, member: mlp}", "transfer of the member 'mlp'"),
         ("transfer: {member: lr}", "transfer has no 'by'"),
     ],
