@@ -81,7 +81,6 @@ def manifest(
         check_output_folder("--audio-dir", options["audio_dir"])
     found = kind or kind_of(source)
     clips = read_corpus(source, found, columns=renamed, **options)
-    clips.taken |= {ours: (name,) for ours, name in renamed.items()}
     clips = _parts(clips)
     if merge_speakers:
         clips = clips.merge_speakers()

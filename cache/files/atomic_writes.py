@@ -205,7 +205,7 @@ def _sync(path: Path, flags: int = 0) -> None:
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what is in a folder, sorted; nothing where there is no folder."""
+    """Return what is in a folder, sorted; an empty list if there is no such folder."""
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 

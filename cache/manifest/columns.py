@@ -139,7 +139,7 @@ def _translations(table: Table, renamed: dict[str, str]) -> list[str]:
     """Take a column whose name is the word for one of ours, and return what to note of it."""
     notes = []
     for ours, words in TAKEN.items():
-        # by one word: Sprecher_Name next to Sprecher is no second speaker
+        # by one word: Sprecher_Name beside Sprecher is not another column for the speaker
         names = [name for name in table.columns if word_of(name) in (*words, *ASKED.get(ours, ()))]
         if ours in renamed.values() or len(names) != 1:
             continue

@@ -394,7 +394,7 @@ def _made(
         source=table.source,
         lines=table.lines,
         rows_are_lines=table.rows_are_lines,
-        taken=found.taken,
+        taken={**found.taken, **table.given},
         notes=(*found.notes, *doubtful_cells(columns)),
     )
     return clips if kept is None else clips._take(kept)

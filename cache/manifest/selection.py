@@ -94,7 +94,10 @@ def sliced(which: Any, ids: Sequence[str]) -> np.ndarray:
 
 
 def _mask(which: Any, ids: Sequence[str]) -> np.ndarray | None:
-    """Return where a mask is true, by the ids that a Series has; None if it is no mask."""
+    """Return the positions where a mask is true; None if these values are not a mask.
+
+    A Series that has the ids of the clips is read by them.
+    """
     mask = np.asarray(which)
     if mask.ndim != 1 or not (mask.dtype == bool or any(map(_is_bool, mask))):
         return None

@@ -105,7 +105,7 @@ class Calibrator(ABC):
 
     @abstractmethod
     def _follow(self, amount: float) -> None:
-        """Shrink what was learnt: 1 keeps it, 0 is no calibration."""
+        """Shrink what was learnt: 1 keeps all of it, 0 leaves the probabilities as they are."""
 
     @abstractmethod
     def _calibrated(self, proba: np.ndarray) -> np.ndarray:

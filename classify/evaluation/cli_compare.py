@@ -18,6 +18,7 @@ from ...cache.commands.terminal import (
     PATH,
     ROOT,
     named_values,
+    print_json,
     print_result,
     read_clips,
 )
@@ -148,8 +149,10 @@ def compare(
     _warn(comparison.data["warnings"])
     if output is not None:
         _write(comparison, output, latex)
-    text = "\n".join([comparison.table(), *comparison.differences(3)])
-    print_result(json.loads(comparison.json()), text, as_json, indent=1)
+    if as_json:
+        print_json(json.loads(comparison.json()), indent=1)
+    else:
+        click.echo("\n".join([comparison.table(), *comparison.differences(3)]))
     _draw(output, figures)
 
 

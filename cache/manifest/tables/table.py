@@ -10,7 +10,7 @@ import csv
 import json
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -47,6 +47,8 @@ class Table:
         What was not read, such as further sheets of a workbook.
     decimal_commas
         Whether semicolons part the cells, as where numbers have decimal commas.
+    given
+        Our name -> the column that was read under it, of `renamed`.
     """
 
     source: str
@@ -57,6 +59,7 @@ class Table:
     typed: bool = False
     notes: tuple[str, ...] = ()
     decimal_commas: bool = False
+    given: Mapping[str, tuple[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -106,9 +109,11 @@ class Table:
                     f"{self.source} has a column {ours} already; to read {name!r} in its place, "
                     f"read {ours} under another name, such as other_{ours}"
                 )
-        others = {k: v for k, v in self.columns.items() if k not in map(named.get, theirs.values())}
-        chosen = {ours: self.columns[named[name]] for ours, name in theirs.items()}
-        return replace(self, columns=chosen | others)
+        read = {ours: named[name] for ours, name in theirs.items()}
+        chosen = {ours: self.columns[name] for ours, name in read.items()}
+        others = {k: values for k, values in self.columns.items() if k not in read.values()}
+        given = {ours: (name,) for ours, name in read.items()}
+        return replace(self, columns=chosen | others, given=given)
 
     def plain(self, values: Sequence[Any]) -> Sequence[Any]:
         """Return values as text of the plain type; whole numbers without a point, as in a CSV file.

@@ -146,7 +146,7 @@ def write_split(
 def last_rows(path: Path) -> list[list[str]]:
     """Return the rows of the split.csv that an earlier run left, the header first.
 
-    A file that is missing, damaged or of another kind says nothing: there are no rows.
+    The list is empty for a file that is missing, damaged or of another kind.
     """
     try:
         check_regular(path)

@@ -176,9 +176,10 @@ def _sanity(
     """Check that test follows train and dev, by the words of each split and by every member."""
     labels = test.task.labels
     warnings = []
-    for split in splits:
+    apart = [_holds_out(split) for split in splits]
+    for split, may_differ in zip(splits, apart, strict=True):
         texts = {name: [str(text) for text in part["text"]] for name, part in split.parts.items()}
-        if _holds_out(split) or not all(any(part) for part in texts.values()):
+        if may_differ or not all(any(part) for part in texts.values()):
             continue
         codes = {n: metrics.codes(list(part["label"]), labels) for n, part in split.parts.items()}
         guess = {
@@ -195,7 +196,7 @@ def _sanity(
             dev_groups=np.array(cluster_names(split.dev, groups)),
             groups=np.array(cluster_names(split.test, groups)),
         )
-    if tuning and not any(map(_holds_out, splits)):
+    if tuning and not any(apart):
         order = np.argsort(test.rows)  # back to the order of the manifest, where a shift shows
         for name, member in test.members.items():
             warnings += check_relation(

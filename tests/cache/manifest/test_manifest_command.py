@@ -371,6 +371,7 @@ def test_columns_are_read_under_names_that_were_given(tmp_path):
     assert list(clips["label"]) == ["froh", "traurig"]
     assert (list(clips.ids), list(clips["speaker"])) == (["1", "2"], ["anna", "ben"])
     read = Manifest.read(table, columns=wanted)
+    assert read.taken["text"] == ("Satz hier",)
     assert [list(read[name]) for name in wanted] == [list(clips[name]) for name in wanted]
     both = Manifest.read(table, columns={"text": "Satz hier", "label": "Wer", "speaker": "Wer"})
     assert list(both["label"]) == list(both["speaker"]) == ["anna", "ben"]

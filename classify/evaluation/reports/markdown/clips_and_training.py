@@ -121,9 +121,9 @@ def _settings(name: str, record: Mapping[str, Any], measure: str) -> list[str | 
             )
         trained = part.get("trained", {})
         lines.append("; ".join([text, *_found(trained, chosen["settings"])]))
-        told = {*chosen["settings"], *trained.keys() & {"C"}}
+        named = {*chosen["settings"], *trained.keys() & {"C"}}
         settings = trained.get("settings", {}).items()
-        rest = [f"{md(k)} {md(v)}" for k, v in settings if k not in told]
+        rest = [f"{md(k)} {md(v)}" for k, v in settings if k not in named]
         if count == len(record["parts"]) and rest:
             lines.append([f"defaults: {', '.join(rest)}"])
     return lines
