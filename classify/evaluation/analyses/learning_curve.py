@@ -69,9 +69,10 @@ def learning_curve(
     Returns
     -------
     points
-        For each share that can be trained on: UAR and its interval over test groups as the means
-        over orders (None below five test groups); `orders`, the UAR of each; clips and groups of
-        the first; `test_clips`.
+        For each share: UAR and its interval over test groups as the means over orders (None
+        below five test groups); `orders`, the UAR of each; clips and groups of the first;
+        `test_clips`. A share that cannot be trained on, such as one without enough clips of a
+        language, has `share` and the `reason` alone.
     """
     train, test = split.train, split.test
     names = np.array(cluster_names(train, groups), dtype=object)
@@ -89,10 +90,11 @@ def learning_curve(
             else:
                 try:
                     model.fit(part, split.dev if len(split.dev) else None)
-                except InputError:
+                except InputError as error:
                     if share >= 1:
                         raise
-                    break  # too few clips, such as those of a language to scale within
+                    points.append({"share": share, "reason": str(error)})
+                    break
                 test_predictions = model.predict(test)
             codes = test_predictions.reorder(labels).align(test.ids).codes
             drawn = resample(

@@ -144,8 +144,8 @@ def _seeds(found: Data) -> Section:
 
 
 def _learning(data: Data) -> Section:
-    points, name = data["learning_curve"], data.get("learning_curve_of")
-    rows = []
+    points = [p for p in data["learning_curve"] if "uar" in p]
+    name, rows = data.get("learning_curve_of"), []
     for p in points:
         orders = p.get("orders", ())
         span = f"{min(orders):.3f} to {max(orders):.3f}" if len(orders) > 1 else "-"
@@ -168,8 +168,13 @@ def _learning(data: Data) -> Section:
         "its interval, which is over test groups, are means over the orders; the sizes are those "
         "of the first."
     )
+    left_out = [
+        f"{100 * p['share']:g} % is left out: {md(p['reason'].rstrip('.'))}."
+        for p in data["learning_curve"]
+        if "uar" not in p
+    ]
     title = f"Learning curve: {name}" if name else "Learning curve"
-    return Section(title, [text, Table(header, rows)], "learning")
+    return Section(title, [text, *left_out, Table(header, rows)], "learning")
 
 
 def _speaker_scaling(found: Data, dev_clips: int) -> Section:

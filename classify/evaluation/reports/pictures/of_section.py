@@ -160,10 +160,11 @@ def _risk(data: Data, title: str) -> Curve:
 
 
 def _learning(data: Data, title: str) -> Curve:
-    points = [(row["clips"], row["uar"]["value"]) for row in data["learning_curve"]]
+    rows = [row for row in data["learning_curve"] if "uar" in row]
+    points = [(row["clips"], row["uar"]["value"]) for row in rows]
     bars = [
         None if None in (row["uar"].get("interval") or [None]) else tuple(row["uar"]["interval"])
-        for row in data["learning_curve"]
+        for row in rows
     ]
     values = [one for bar in bars if bar for one in bar] + [y for _, y in points]
     scale = Scale.around([*values, chance(data)])

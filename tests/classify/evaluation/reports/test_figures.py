@@ -25,7 +25,8 @@ JAPANESE = ("喜び", "怒り")
 def with_all() -> dict[str, Any]:
     """Return a comparison with the parts that only some runs have."""
     data, value = read("split"), {"value": 0.5125, "interval": [0.4375, 0.5875]}
-    data["learning_curve"] = [{"clips": n, "groups": 3, "uar": value} for n in (9, 90)]
+    points = [{"clips": n, "groups": 3, "uar": value} for n in (9, 90)]
+    data["learning_curve"] = [{"share": 0.05, "reason": "too few clips"}, *points]
     tried = [{"layers": {"speech": n}, "dev_uar": 0.5 + n / 16} for n in (0, 1, 1, 2)]
     data["run"]["members"]["speech-lr"]["parts"][0]["tried"] = tried
     cells = {"deu": {"uar": value}, "eng": {"uar": {"value": None, "interval": None}}}

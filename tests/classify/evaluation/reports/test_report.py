@@ -132,9 +132,10 @@ def test_sections_name_speakers_only_where_they_are_known():
             {"share": s, "clips": int(s * 120), "groups": int(s * units), "uar": {"value": 0.5}}
             for s in (0.5, 1.0)
         ]
-        found.data["learning_curve"] = curve
+        found.data["learning_curve"] = [{"share": 0.1, "reason": "too few clips"}, *curve]
         texts.append(found.report())
     known, unknown = texts
+    assert "10 % is left out: too few clips." in known
     assert "by whole speakers, so that the set of a new speaker's clip holds" in known
     assert "so that the set of a new clip of the same kind holds" in unknown
     assert "a new speaker's clip" not in unknown
