@@ -75,9 +75,9 @@ def transfer(
     ------
     InputError
         If the column has fewer than two values, or one of them fewer than three speakers, or
-        clips, where no speaker is known.
+        clips, where no speaker is known, or fewer than two labels.
     """
-    values = check_transfer(clips, by)
+    values = check_transfer(clips, task, by)
     if not any(leaks.speakers(clips)):
         clips = clips.with_columns(speaker=list(clips.ids))  # each clip is one of its own
     parts = {value: clips.where(**{by: value}) for value in values}
@@ -106,13 +106,15 @@ def transfer(
     return {"by": by, "measure": task.measure, "names": values, "cells": cells}
 
 
-def check_transfer(clips: Manifest, by: str) -> list[str]:
+def check_transfer(clips: Manifest, task: Task, by: str) -> list[str]:
     """Return the values of a column that can be trained and tested on.
 
     Parameters
     ----------
     clips
         With task labels.
+    task
+        Of labels or of numbers.
     by
         Column of the matrix.
     """
@@ -127,8 +129,9 @@ def check_transfer(clips: Manifest, by: str) -> list[str]:
         own = leaks.speakers(part) if known else part.ids
         if "" in own:
             raise InputError(
-                f"transfer by {by!r}: {own.count('')} clips of {value or '(blank)'} have no "
-                "speaker; expected one for each, so that no voice is in both training and test"
+                f"transfer by {by!r}: no speaker is known of {counted(own.count(''), 'clip')} of "
+                f"{value or '(blank)'}; expected one for each, so that no voice is in both "
+                "training and test"
             )
         if len(set(own)) < FEWEST_SPEAKERS:
             raise InputError(
@@ -136,6 +139,12 @@ def check_transfer(clips: Manifest, by: str) -> list[str]:
                 f"{value or '(blank)'}; expected at least {FEWEST_SPEAKERS} to train, tune and "
                 f"test on different {'voices' if known else 'clips'}; leave the value out with "
                 "where, or name another column"
+            )
+        if task.measure == "uar" and len(given := set(part["label"])) < 2:
+            raise InputError(
+                f"transfer by {by!r}: all clips of {value or '(blank)'} are {given.pop()!r}; "
+                "expected at least two labels to train on; leave the value out with where, or "
+                "name another column"
             )
     return values
 

@@ -103,7 +103,7 @@ def _check_transfer(ready: Prepared) -> None:
 
     recipe = ready.recipe
     with in_setting("transfer"):
-        check_transfer(ready.labelled, recipe.transfer["by"])
+        check_transfer(ready.labelled, ready.task, recipe.transfer["by"])
     trained = [name for name, entry in recipe.members.items() if entry.head]
     name = recipe.transfer.get("member", "")
     if not trained or (name and name not in trained):

@@ -112,11 +112,15 @@ def test_clips_without_speakers_are_each_their_own():
         Planted, alone, TASK, n_resamples=50
     )
     some = clips.with_columns(speaker=["", *clips["speaker"][1:]])
-    with pytest.raises(InputError, match="1 clips of deu have no speaker"):
+    with pytest.raises(InputError, match="no speaker is known of 1 clip of deu; expected one"):
         transfer(Planted, some, TASK)
     few = nameless.with_columns(language=["xyz", *nameless["language"][1:]])
     with pytest.raises(InputError, match="1 clip in xyz; expected at least 3 to train, tune"):
-        check_transfer(few, "language")
+        check_transfer(few, TASK, "language")
+    pairs = zip(nameless["language"], nameless["label"], strict=True)
+    labels = ["a" if language == "deu" else label for language, label in pairs]
+    with pytest.raises(InputError, match="all clips of deu are 'a'; expected at least two labels"):
+        check_transfer(nameless.with_columns(label=labels), TASK, "language")
 
 
 class OfThree(Planted):
