@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -17,15 +17,12 @@ from ...cache.errors import InputError, one_of
 from ..data.predictions import Predictions
 from ..data.splitting.folds import deal_groups
 from ..metrics import measures as metrics
+from .asked import asked, named
 from .calibration import CALIBRATORS, Calibrator, calibrator
-from .fitted_rules import strategy
 from .fixed_rules import Ensemble
 from .saved import Replay
 from .subsets import Subset, search
 
-Strategy = Literal[
-    "mean", "max", "weighted", "geometric", "median", "vote", "rank", "stacking", "greedy"
-]
 Members = Mapping[str, Predictions]
 #: why a system that learns on dev has no dev score
 ONE_GROUP = "dev has only one speaker, so it cannot be scored on speakers that it was not fitted on"
@@ -89,7 +86,7 @@ def combine_all(
     test, dev
         Predictions of the members, joined: same ids, same labels, same order.
     strategies
-        Names of `STRATEGIES`, or ensembles of your own.
+        Names of `STRATEGIES`, perhaps with members (``mean of a + b``), or ensembles of your own.
     truth, groups
         Label code and group code of each dev clip.
     calibrate
@@ -104,11 +101,8 @@ def combine_all(
     random_state
         Seed of the folds of dev.
     """
-    asked = [strategy(rule) if isinstance(rule, str) else rule for rule in strategies]
-    rules = {rule.name: rule for rule in asked}
-    if len(rules) < len(asked):
-        raise InputError(f"`strategies` {[rule.name for rule in asked]}; expected each once")
-    needs = [name for name, rule in rules.items() if rule.learns]
+    ensembles = asked(strategies, test)
+    needs = [one.name for one in ensembles if one.rule.learns]
     asked_for = {"calibrate": calibrate, "calibrate_fused": calibrate_fused}
     needs += [f"`{option}={name!r}`" for option, name in asked_for.items() if name]
     needs += ["`subsets`"] if subsets else []
@@ -126,20 +120,19 @@ def combine_all(
         for name, item in result.items():
             item.dev_predictions = fitting.members[name]
             item.dev = fitting.score(item.dev_predictions)
-    if len(test) > 1:
-        for name, rule in rules.items():
-            label = free_name(name, result)
-            result[label] = _fit(rule, test, tuple(sorted(test)), fitting)
+    for one in ensembles if len(test) > 1 else ():
+        chosen = {name: test[name] for name in one.members}
+        result[free_name(one.name, result)] = _fit(one.rule, chosen, one.members, fitting)
     if subsets and fitting and len(test) > 1:
         plain, _ = fitting.calibrated(fitting.members)
-        closed = [name for name in rules if not rules[name].learns]
-        for found in search(plain, fitting.truth, closed, fitting.folds):
+        closed = {one.rule.name: one.rule for one in ensembles if not one.rule.learns}
+        for found in search(plain, fitting.truth, [*closed], fitting.folds):
             if len(found.members) not in (1, len(test)):
-                label = free_name(f"{found.strategy} of {' + '.join(found.members)}", result)
+                label = free_name(named(found.strategy, found.members), result)
                 chosen = {name: test[name] for name in found.members}
-                item = _fit(rules[found.strategy], chosen, found.members, fitting)
+                item = _fit(closed[found.strategy], chosen, found.members, fitting)
                 item.learnt["subsets_tried"] = found.tried
-                fitting.judge(item, fitting.chosen_out_of_fold(rules[found.strategy], found))
+                fitting.judge(item, fitting.chosen_out_of_fold(closed[found.strategy], found))
                 result[label] = item
     return result
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import log_softmax
 
-from ...cache.errors import InputError, nearest, one_of
+from ...cache.errors import InputError, expected_one_of, nearest
 from ..data.predictions import Predictions
 from ..metrics import measures as metrics
 from .fixed_rules import (
@@ -250,5 +250,6 @@ def strategy(name: str) -> Ensemble:
     >>> strategy("mean")
     <MeanEnsemble>
     """
-    one_of(name, STRATEGIES, "strategies")
+    if name not in STRATEGIES:
+        raise InputError(f"unknown ensemble {name!r}; {expected_one_of(name, STRATEGIES)}")
     return STRATEGIES[name]()

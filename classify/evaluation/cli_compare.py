@@ -58,7 +58,11 @@ shown = partial(click.option, show_default=True)
     "--dev-where", **CONDITION, help="Dev clips of the manifest (repeatable: any of them)."
 )
 @click.option("--split", type=PATH, help="split.csv that says which clips are train, dev and test.")
-@shown("--strategies", default="mean,max", help="Ensembles, with commas, or none.")
+@shown(
+    "--strategies",
+    default="mean,max",
+    help="Ensembles, with commas, or none; 'mean of A + B' is of these members alone.",
+)
 @shown("--group", default="speaker", help="Column of groups to resample as a whole.")
 @shown("--by", default="language", help="Columns, with commas, that get a table each.")
 @click.option(
@@ -255,7 +259,7 @@ def _compare(
             raise InputError("--dev needs --dev-where COLUMN=VALUE or --split to know its clips")
         settings["dev_truth"], tuning = _where(clips, dev_where, _members(dev, names, given))
         settings["dev"] = match_case(tuning, task_.labels, given, to_stderr)
-    named: Any = tuple(s for s in strategies.split(",") if s and s != "none")
+    named: Any = tuple(s for s in map(str.strip, strategies.split(",")) if s and s != "none")
     try:
         how = CompareOptions(
             strategies=named,

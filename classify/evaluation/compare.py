@@ -20,7 +20,7 @@ from ..data.scales import ScaleTask
 from ..data.splitting.findings import Finding, Kind
 from ..data.splitting.schemes import Split
 from ..data.task import Task
-from ..ensembles.combining import ONE_GROUP, Combined, Strategy, combine_all
+from ..ensembles.combining import ONE_GROUP, Combined, combine_all
 from ..ensembles.fixed_rules import Ensemble
 from ..metrics import measures as metrics
 from ..metrics.bootstrap import FEWEST_GROUPS, Resamples, resample, resample_crossed
@@ -46,7 +46,7 @@ def compare(
     truth: Manifest,
     task: Task | str,
     *,
-    strategies: Sequence[Strategy | Ensemble] = ("mean", "max"),
+    strategies: Sequence[str | Ensemble] = ("mean", "max"),
     dev: Mapping[str, Predictions] | None = None,
     dev_truth: Manifest | None = None,
     groups: str | None = "speaker",
@@ -76,7 +76,8 @@ def compare(
     task
         The task, or its name.
     strategies
-        Names of `STRATEGIES`, or ensembles of your own; those that learn need `dev`.
+        Names of `STRATEGIES`, alone or with members (``mean of speech + text``), or ensembles of
+        your own; those that learn need `dev`.
     dev, dev_truth
         The members' predictions on dev, and its clips: strategies learn from them and are chosen
         on them.

@@ -15,8 +15,9 @@ import numpy as np
 from ...cache.errors import InputError
 from ..data.estimates import Estimates
 from ..data.predictions import Predictions
+from ..ensembles.asked import asked
 from ..ensembles.combining import Combined, free_name
-from ..ensembles.fitted_rules import STRATEGIES, strategy
+from ..ensembles.fitted_rules import STRATEGIES
 from ..ensembles.saved import Replay
 from ..metrics.bootstrap import FEWEST_GROUPS
 from ..metrics.concordance import MEASURES, Measured, max_t_ccc, shares_of_ccc
@@ -44,26 +45,28 @@ class Numbers(Stages[Rated]):
     def combine(self) -> dict[str, Combined]:
         """Return members and ensembles on test and dev; dev has no scores yet."""
         task, tuning = self.task, self.tuning
-        rules = [strategy(one) if isinstance(one, str) else one for one in self.options.strategies]
-        for rule in rules:
-            if not rule.of_numbers:
+        members, dev = self.test.members, tuning.members if tuning else {}
+        ensembles = asked(self.options.strategies, members)
+        for one in ensembles:
+            if not one.rule.of_numbers:
                 able = " or ".join(name for name, kind in STRATEGIES.items() if kind.of_numbers)
                 raise InputError(
-                    f"the ensemble {rule.name!r} combines class probabilities, and the task "
+                    f"the ensemble {one.name!r} combines class probabilities, and the task "
                     f"{task.name!r} is a regression task; expected {able}"
                 )
-        members, dev = self.test.members, tuning.members if tuning else {}
         found = {
             name: Combined(one, (name,), dev_predictions=dev.get(name))
             for name, one in members.items()
         }
-        names = tuple(sorted(members))
-        for rule in rules if len(members) > 1 else ():
-            test, on_dev = (rule.combine(own) if own else None for own in (members, dev))
-            found[free_name(rule.name, found)] = Combined(
-                *(_numbers(test), names, rule.name),
+        for one in ensembles if len(members) > 1 else ():
+            test, on_dev = (
+                one.rule.combine({name: own[name] for name in one.members}) if own else None
+                for own in (members, dev)
+            )
+            found[free_name(one.name, found)] = Combined(
+                *(_numbers(test), one.members, one.rule.name),
                 dev_predictions=_numbers(on_dev) if on_dev else None,
-                replay=Replay(rule, names, task.labels),
+                replay=Replay(one.rule, one.members, task.labels),
             )
         return found
 

@@ -219,7 +219,8 @@ def best_on_dev(combined: Mapping[str, Combined], lead: str, tie: str) -> str | 
 
 def mean_of_all(combined: Mapping[str, Combined]) -> str | None:
     """Return the mean of all members, which needs no choice; None where it was not requested."""
+    count = sum(not item.strategy for item in combined.values())
     for name, item in combined.items():
-        if item.strategy == "mean" and item.dev and "subsets_tried" not in item.learnt:
+        if item.strategy == "mean" and item.dev and len(item.members) == count:
             return name
     return None

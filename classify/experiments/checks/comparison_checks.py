@@ -32,15 +32,14 @@ def check_comparison(ready: Prepared) -> None:
     InputError
         With file and line.
     """
+    from ...ensembles.asked import asked
     from ...ensembles.calibration import CALIBRATORS
-    from ...ensembles.fitted_rules import STRATEGIES
     from ...ensembles.subsets import check_size
 
     recipe, options = ready.recipe, ready.recipe.compare
-    for at, name in enumerate(recipe.ensembles):
-        if name not in STRATEGIES:
-            expected = expected_one_of(name, STRATEGIES)
-            raise SettingError(f"unknown ensemble {name!r}; {expected}", "ensembles", at)
+    for at in range(len(recipe.ensembles)):
+        with in_setting("ensembles", at):
+            asked(recipe.ensembles[: at + 1], recipe.members)
     if ready.task.kind != "labels":
         _check_numeric(recipe, ready.task)
     for key in CALIBRATES:
@@ -66,6 +65,7 @@ def check_comparison(ready: Prepared) -> None:
 
 def _check_numeric(recipe: Recipe, task: Task) -> None:
     """Refuse what needs labels: members without a head, most ensembles, calibration."""
+    from ...ensembles.asked import asked
     from ...ensembles.fitted_rules import STRATEGIES
 
     name = task.name
@@ -76,11 +76,11 @@ def _check_numeric(recipe: Recipe, task: Task) -> None:
                 f"task {name!r} is a regression task; expected a head: ridge or regression"
             )
     able = [rule for rule, kind in STRATEGIES.items() if kind.of_numbers]
-    for at, rule in enumerate(recipe.ensembles):
-        if rule not in able:
+    for at, one in enumerate(asked(recipe.ensembles, recipe.members)):
+        if not one.rule.of_numbers:
             raise SettingError(
-                f"the ensemble {rule!r} combines class probabilities, and the task {name!r} is a "
-                f"regression task; expected {' or '.join(able)}",
+                f"the ensemble {one.name!r} combines class probabilities, and the task {name!r} "
+                f"is a regression task; expected {' or '.join(able)}",
                 *("ensembles", at),
             )
     for key in OF_LABELS:
@@ -156,10 +156,11 @@ def _is_label(ready: Prepared, column: str) -> bool:
 
 def check_dev_of_all(recipe: Recipe, division: Division) -> None:
     """Check that there is a dev for what learns on it: the same clips of every member."""
-    from ...ensembles.fitted_rules import STRATEGIES
+    from ...ensembles.asked import asked
 
+    ensembles = asked(recipe.ensembles, recipe.members)
     needs: dict[str, tuple[str, ...]] = {
-        name: ("ensembles",) for name in recipe.ensembles if STRATEGIES[name].learns
+        one.name: ("ensembles",) for one in ensembles if one.rule.learns
     }
     for key in CALIBRATES:
         if key in recipe.compare:

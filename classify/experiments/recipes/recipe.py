@@ -196,7 +196,7 @@ def _ensembles(keys: Mapping[str, Located]) -> tuple[str, ...]:
     if "ensembles" not in keys:
         return ("mean", "max")
     items = keys["ensembles"].many()
-    names = [item.text("an ensemble") for item in items]
+    names = [item.text("an ensemble, such as mean or mean of A + B,") for item in items]
     for position, name in enumerate(names):
         if name in names[:position]:
             items[position].fail(f"the ensemble {name!r} appears twice; expected each once")

@@ -18,9 +18,9 @@ from ....cache.errors import listed
 from ...data.predictions import Predictions
 from ...data.splitting.findings import Finding, Kind, ranked
 from ...data.votes import task_votes
+from ...ensembles.asked import asked
 from ...ensembles.available import combine_available, common_ids, union_ids
 from ...ensembles.combining import free_name
-from ...ensembles.fitted_rules import STRATEGIES
 from ...ensembles.saved import write_replays
 from ...evaluation.compare import compare_with
 from ...evaluation.compare_options import CompareOptions
@@ -183,11 +183,12 @@ def _wide(
 ) -> dict[str, Predictions]:
     """Members that have every clip, and fixed ensembles of those available."""
     systems = {name: member for name, member in tests.items() if len(member) == len(everything)}
-    for name in strategies:
-        rule = STRATEGIES[name]()
-        if not rule.learns:
-            label = free_name(f"{name} of those there", tests)
-            systems[label] = combine_available(tests, everything, rule.combine)
+    for one in asked(strategies, tests):
+        chosen = {name: tests[name] for name in one.members}
+        if not one.rule.learns and len(union_ids(chosen, everything)) == len(everything):
+            some = "" if len(chosen) == len(tests) else f" of {' + '.join(chosen)}"
+            label = free_name(f"{one.rule.name} of those there{some}", tests)
+            systems[label] = combine_available(chosen, everything, one.rule.combine)
     return systems
 
 

@@ -1,0 +1,72 @@
+"""Ensembles by name: a rule, of all members or of those that the name gives."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from ...cache.errors import InputError, expected_one_of
+from .fitted_rules import strategy
+from .fixed_rules import Ensemble
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An ensemble that was asked for: its name, its rule, and the members that it combines."""
+
+    name: str
+    rule: Ensemble
+    members: tuple[str, ...]
+
+
+def named(rule: str, members: Sequence[str]) -> str:
+    """Return the name of an ensemble of some members.
+
+    Examples
+    --------
+    >>> named("mean", ["speech", "text"])
+    'mean of speech + text'
+    """
+    return f"{rule} of {' + '.join(members)}"
+
+
+def asked(entries: Sequence[str | Ensemble], members: Collection[str]) -> list[Asked]:
+    """Return the ensembles of names such as ``mean`` and ``mean of speech + text``.
+
+    Parameters
+    ----------
+    entries
+        Names, or ensembles of your own, which combine all members.
+    members
+        Names of all members.
+
+    Raises
+    ------
+    InputError
+        An unknown rule or member, fewer than two members, or an ensemble that appears twice.
+
+    Examples
+    --------
+    >>> [one.members for one in asked(["mean", "max of a + b"], ["a", "b", "c"])]
+    [('a', 'b', 'c'), ('a', 'b')]
+    """
+    found = [_asked(entry, members) for entry in entries]
+    if len({(one.rule.name, one.members) for one in found}) < len(found):
+        raise InputError(f"`strategies` {[one.name for one in found]}; expected each once")
+    return found
+
+
+def _asked(entry: str | Ensemble, members: Collection[str]) -> Asked:
+    if isinstance(entry, Ensemble):
+        return Asked(entry.name, entry, tuple(sorted(members)))
+    name, of, some = entry.partition(" of ")
+    rule = strategy(name)
+    if not of:
+        return Asked(name, rule, tuple(sorted(members)))
+    chosen = [one.strip() for one in some.split(" + ")]
+    for one in chosen:
+        if one not in members:
+            raise InputError(f"{entry!r}: unknown member {one!r}; {expected_one_of(one, members)}")
+    if len(set(chosen)) < max(2, len(chosen)):
+        raise InputError(f"{entry!r}; expected at least two different members: {name} of A + B")
+    return Asked(named(name, chosen), rule, tuple(sorted(chosen)))
