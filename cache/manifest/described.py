@@ -69,6 +69,11 @@ def described(clips: Manifest, kind: str) -> dict[str, Any]:
             f"none; {listed(list(rated.values()))} look{'s' * (len(rated) == 1)} like ratings of "
             f"{listed(list(rated))}: affekt init makes a regression task of them"
         )
+    elif "label" not in clips and (by := raters_of_numbers(clips)):
+        columns["label"] = (
+            f"none; {listed([name for own in by.values() for name in own])} look like ratings of "
+            f"{listed(list(by))} by several people: affekt init makes a regression task of them"
+        )
     elif "label" not in clips and (several := raters(clips)):
         columns["label"] = (
             f"none; {listed(several)} look like what raters said: affekt init writes a recipe that "
@@ -109,29 +114,65 @@ def ratings(clips: Manifest) -> dict[str, str]:
     return found
 
 
+def columns_of_ratings(clips: Manifest) -> dict[str, tuple[str, ...]]:
+    """Return dimension -> columns of numbers with its name and another word, where there are two.
+
+    Examples
+    --------
+    >>> from affekt.cache import Manifest
+    >>> rows = [{"text": "t", "arousal_A": one, "arousal_B": "4"} for one in ("3", "5")]
+    >>> columns_of_ratings(Manifest.from_rows(rows))
+    {'arousal': ('arousal_A', 'arousal_B')}
+    """
+    found = {}
+    for dimension, names in DIMENSIONS.items():
+        columns = tuple(
+            name
+            for name in clips.columns
+            if set(re.split(r"[\W_\d]+", name.casefold())).intersection(names)
+            and are_numbers(value for value in rated(clips[name].tolist()) if value)
+        )
+        if len(columns) > 1:
+            found[dimension] = columns
+    return found
+
+
+def raters_of_numbers(clips: Manifest) -> dict[str, tuple[str, ...]]:
+    """Return dimension -> columns of its ratings by raters who have a number or a letter.
+
+    Examples
+    --------
+    >>> from affekt.cache import Manifest
+    >>> rows = [{"text": "t", "valence_R1": one, "valence_R2": "4"} for one in ("3", "5")]
+    >>> raters_of_numbers(Manifest.from_rows(rows))
+    {'valence': ('valence_R1', 'valence_R2')}
+    """
+    one = re.compile(r"(r|rater|annotator|coder|judge|evaluator|rating)?(\d+|[a-z])")
+    found = {}
+    for dimension, columns in columns_of_ratings(clips).items():
+        word = rf"(?<![^\W\d_])({'|'.join(DIMENSIONS[dimension])})(?![^\W\d_])|[\W_]"
+        rest = {name: re.sub(word, "", name.casefold()) for name in columns}
+        own = tuple(name for name in columns if rest[name])
+        if len(own) > 1 and all(one.fullmatch(rest[name]) for name in own):
+            found[dimension] = own
+    return found
+
+
 def ratings_of_raters(clips: Manifest) -> str:
     """Return what to do about numbers of one dimension in several columns; blank if there are none.
 
     Examples
     --------
     >>> from affekt.cache import Manifest
-    >>> rows = [{"text": "t", "arousal_A": one, "arousal_B": "4"} for one in ("3", "5")]
+    >>> rows = [{"text": "t", "arousal_Ann": one, "arousal_Ben": "4"} for one in ("3", "5")]
     >>> ratings_of_raters(Manifest.from_rows(rows))
-    'arousal_A, arousal_B: if these are ratings by several people, put their mean into a column...'
+    'arousal_Ann, arousal_Ben: if these are ratings by several people, name them in a task file...'
     """
-    for dimension, names in DIMENSIONS.items():
-        found = [
-            name
-            for name in clips.columns
-            if set(re.split(r"[\W_\d]+", name.casefold())).intersection(names)
-            and are_numbers(value for value in clips[name] if value)
-        ]
-        if len(found) > 1:
-            return (
-                f"{listed(found)}: if these are ratings by several people, put their mean into a "
-                f"column {dimension}"
-            )
-    return ""
+    return "; ".join(
+        f"{listed(columns)}: if these are ratings by several people, name them in a task file, "
+        f"{dimension}: {{raters: [{', '.join(columns[:2])} ...], range: [LOW, HIGH]}}"
+        for dimension, columns in columns_of_ratings(clips).items()
+    )
 
 
 def raters(clips: Manifest) -> tuple[str, ...]:

@@ -27,19 +27,26 @@ NOT_RATED = "not rated"
 
 @dataclass(frozen=True)
 class Scale:
-    """The column of the ratings of one dimension, and the numbers that they are between.
+    """The columns of the ratings of one dimension, and the numbers that they are between.
 
     Attributes
     ----------
-    column
-        Of the manifest; a blank cell is a clip that was not rated.
+    columns
+        Of the manifest; a blank cell is a clip that was not rated. Several are those of the raters,
+        and a clip is rated by the mean of those who rated it.
     low, high
         The least and the largest rating that is possible.
     """
 
-    column: str
+    columns: tuple[str, ...]
     low: float
     high: float
+
+    def record(self) -> dict[str, Any]:
+        """Return the scale as a task file writes it."""
+        several = len(self.columns) > 1
+        of = {"raters": list(self.columns)} if several else {"column": self.columns[0]}
+        return {**of, "range": [self.low, self.high]}
 
     @property
     def range(self) -> float:
@@ -114,16 +121,13 @@ class ScaleTask(Task):
             "version": self.version,
             "hash": self.hash,
             "labels": list(self.labels),
-            "dimensions": {
-                name: {"column": scale.column, "range": [scale.low, scale.high]}
-                for name, scale in self.scales.items()
-            },
+            "dimensions": {name: scale.record() for name, scale in self.scales.items()},
         }
 
     @property
     def hash(self) -> str:
         """SHA-256 (hex) of dimensions, columns and ranges; the name does not count."""
-        content = [self.kind, [[n, s.column, s.low, s.high] for n, s in self.scales.items()]]
+        content = [self.kind, [[n, *s.columns, s.low, s.high] for n, s in self.scales.items()]]
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
     def select(self, clips: Manifest, *, blank: str = "error") -> tuple[Manifest, dict[str, int]]:
@@ -163,8 +167,8 @@ class ScaleTask(Task):
         return rated[:, 0] if rated.shape[1] == 1 else rated
 
     def answers(self, clips: Manifest) -> list[Any]:
-        """Return the ratings as JSON, for keys over everything that decides a result."""
-        rated = self.ratings(clips)
+        """Return each rater's ratings as JSON, for keys over everything that decides a result."""
+        rated = np.concatenate([self.by_rater(clips, name) for name in self.labels], axis=1)
         return [[None if math.isnan(value) else value for value in row] for row in rated.tolist()]
 
     def predicted(self, ids: list[str], head: Any, values: np.ndarray) -> Estimates:
@@ -199,16 +203,21 @@ class ScaleTask(Task):
 
     def ratings(self, clips: Manifest) -> np.ndarray:
         """Return the ratings, `(clips, dimensions)`; NaN where a clip is not rated."""
-        return np.stack([self._column(clips, name) for name in self.labels], axis=1)
+        return np.stack([_mean(self.by_rater(clips, name)) for name in self.labels], axis=1)
 
-    def _column(self, clips: Manifest, name: str) -> np.ndarray:
+    def by_rater(self, clips: Manifest, name: str) -> np.ndarray:
+        """Return the ratings of one dimension, `(clips, columns)`; NaN where there is none."""
+        columns = self.scales[name].columns
+        return np.stack([self._column(clips, name, column) for column in columns], axis=1)
+
+    def _column(self, clips: Manifest, name: str, column: str) -> np.ndarray:
         scale = self.scales[name]
-        if scale.column not in clips:
+        if column not in clips:
             raise InputError(
-                f"{clips.source}: no column {scale.column!r} for {name} of the task {self.name!r}; "
-                f"it has {', '.join(clips.columns)}.{nearest(scale.column, clips.columns)}"
+                f"{clips.source}: no column {column!r} for {name} of the task {self.name!r}; "
+                f"it has {', '.join(clips.columns)}.{nearest(column, clips.columns)}"
             )
-        cells = [str(cell).strip() for cell in _cells(clips, scale.column)]
+        cells = [str(cell).strip() for cell in _cells(clips, column)]
         read = rated(cells)
         numbers = np.array([_number(cell) for cell in read])
         filled = np.array([cell != "" for cell in read], dtype=bool)
@@ -216,18 +225,25 @@ class ScaleTask(Task):
         if len(odd):
             shown = listed([f"{cells[row]!r} ({clips.spot(int(row))})" for row in odd])
             raise InputError(
-                f"{clips.source}: column {scale.column!r} holds {shown}; expected numbers from "
+                f"{clips.source}: column {column!r} holds {shown}; expected numbers from "
                 f"{scale.low:g} to {scale.high:g}, or blank where a clip was not rated"
             )
         outside = np.flatnonzero((numbers < scale.low) | (numbers > scale.high))
         if len(outside):
             first = int(outside[0])
             raise InputError(
-                f"{clips.source}: {len(outside)} cells of column {scale.column!r} are not between "
+                f"{clips.source}: {len(outside)} cells of column {column!r} are not between "
                 f"{scale.low:g} and {scale.high:g} (first in {clips.spot(first)}: "
                 f"{cells[first]}); correct them, or the range of {name} in the task"
             )
         return numbers
+
+
+def _mean(ratings: np.ndarray) -> np.ndarray:
+    """Return the mean of the ratings of each clip, `(clips,)`; NaN where there is none."""
+    known = np.isfinite(ratings)
+    total, count = np.where(known, ratings, 0.0).sum(axis=1), known.sum(axis=1)
+    return np.divide(total, count, out=np.full(len(ratings), np.nan), where=count > 0)
 
 
 def _cells(clips: Manifest, column: str) -> np.ndarray:
@@ -238,10 +254,10 @@ def _cells(clips: Manifest, column: str) -> np.ndarray:
 
 
 def _scale(name: Any, given: Any, source: str) -> Scale:
-    expected = "expected {column: COLUMN, range: [LOW, HIGH]}"
+    expected = "expected {column: COLUMN, range: [LOW, HIGH]}, or {raters: [COLUMN, COLUMN], ...}"
     if not isinstance(name, str):
         raise InputError(f"{source}: a dimension is named {name!r}; quote it")
-    if not isinstance(given, Mapping) or not set(given) <= {"column", "range"}:
+    if not isinstance(given, Mapping) or not set(given) <= {"column", "raters", "range"}:
         raise InputError(f"{source}: dimension {name} is {given!r}; {expected}")
     limits: Any = given.get("range")
     known = isinstance(limits, list | tuple) and len(limits) == 2
@@ -250,10 +266,24 @@ def _scale(name: Any, given: Any, source: str) -> Scale:
             f"{source}: range of {name} is {limits!r}; expected [LOW, HIGH], the lowest and the "
             "highest possible rating"
         )
-    column = given.get("column", name)
-    if not isinstance(column, str) or not column:
-        raise InputError(f"{source}: column of {name} is {column!r}; expected a name")
-    return Scale(column, float(limits[0]), float(limits[1]))
+    low, high = map(float, limits)
+    if "raters" not in given:
+        column = given.get("column", name)
+        if not isinstance(column, str) or not column:
+            raise InputError(f"{source}: column of {name} is {column!r}; expected a name")
+        return Scale((column,), low, high)
+    raters = given["raters"]
+    if "column" in given:
+        raise InputError(f"{source}: {name} has column and raters; expected one of them")
+    names = raters if isinstance(raters, list | tuple) else []
+    if len(set(map(str, names))) < max(2, len(names)) or not all(
+        isinstance(one, str) and one for one in names
+    ):
+        raise InputError(
+            f"{source}: raters of {name} is {raters!r}; expected the columns of at least two "
+            "raters, each once"
+        )
+    return Scale(tuple(names), low, high)
 
 
 def _is_number(value: Any) -> bool:

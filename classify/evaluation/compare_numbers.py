@@ -24,6 +24,7 @@ from ..metrics.concordance import MEASURES, Measured, max_t_ccc, shares_of_ccc
 from ..metrics.max_t import allow_for_unseen
 from ..metrics.scored_clips import Rated
 from .scores.dev_choice import N_DRAWS, choose
+from .scores.rater_scores import compare_raters
 from .scores.scoring import by_value, left_out, means_over_values, pairs_of
 from .scores.verdicts import verdict_of_pair
 from .stages import EVERY, Stages, mean_of_all
@@ -196,6 +197,13 @@ class Numbers(Stages[Rated]):
         pooled = left_out(column, joined.folds)
         means = means_over_values(rows, MEASURES, options.level, bounds=(-1.0, 1.0), pooled=pooled)
         return {"values": rows, **means}
+
+    def analyses(self, seeds: Any) -> dict[str, Any]:
+        """Return how far raters agree, where the task names them."""
+        level, pooled = self.options.level, self.joined.pooled()
+        draws = self.options.draws
+        found = compare_raters(self.test, self.systems, level=level, pooled=pooled, **draws)
+        return {"raters": found} if found else {}
 
 
 def _numbers(made: Any) -> Estimates:

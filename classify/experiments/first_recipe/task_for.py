@@ -13,12 +13,19 @@ import yaml
 from ....cache.commands.terminal import HIDDEN
 from ....cache.errors import InputError, listed, nearest
 from ....cache.manifest.columns import COLUMNS
-from ....cache.manifest.described import MOST_LABELS, are_numbers, raters, ratings
-from ....cache.manifest.tables.cells import ABSENT, DOUBTFUL, rated
+from ....cache.manifest.described import (
+    MOST_LABELS,
+    are_numbers,
+    raters,
+    raters_of_numbers,
+    ratings,
+)
+from ....cache.manifest.tables.cells import ABSENT, DOUBTFUL
 from ...data.task import Task
 from ...data.vocabulary import any_case, shipped
 from ...data.votes import PREFIX, with_votes
 from .label_columns import columns_of_labels, emotion_words, emotions_in_names, several_labels
+from .rating_columns import task_of_numbers
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
@@ -71,7 +78,9 @@ def task_for(clips: Manifest) -> Choice:
     rated = ratings(clips)
     if not counts:
         if rated:
-            return _numeric(clips, rated)
+            return _numeric(clips, {name: (column,) for name, column in rated.items()})
+        if by := raters_of_numbers(clips):
+            return _numeric(clips, by)
         if any(name.startswith(PREFIX) for name in clips.columns):
             return _of_votes(clips)
         if columns := raters(clips):
@@ -357,24 +366,10 @@ def _shown(found: Counter[Any]) -> str:
     return ", ".join(f"{label} {count}" for label, count in found.most_common())
 
 
-def _numeric(clips: Manifest, columns: Mapping[str, str]) -> Choice:
-    dimensions: dict[str, Any] = {}
-    cells = {column: rated(clips[column].tolist()) for column in columns.values()}
-    for name, column in columns.items():
-        values = [float(value) for value in cells[column] if are_numbers([value])]
-        low, high = math.floor(min(values)), math.ceil(max(values))
-        dimensions[name] = {"column": column, "range": [low, high]}
-    content = {"name": "ratings", "type": "regression", "dimensions": dimensions}
-    task = Task.from_spec(content)
-    ranges = [f"{name} {one['range'][0]} to {one['range'][1]}" for name, one in dimensions.items()]
-    unrated = sum(not any(row) for row in zip(*cells.values(), strict=True))
-    notes = [
-        f"the ranges are those of the ratings in the table ({', '.join(ranges)}): if the scale is "
-        "longer, correct them in the task file"
-    ]
-    if unrated:
-        notes.append(f"{unrated} of {len(clips)} clips are not rated and are left out")
-    return Choice(task, "", content, f"numbers: {', '.join(ranges)}", notes, unrated)
+def _numeric(clips: Manifest, columns: Mapping[str, tuple[str, ...]]) -> Choice:
+    """Return a task of the ratings in columns, one or those of several raters by dimension."""
+    content, about, unrated, notes = task_of_numbers(clips, columns)
+    return Choice(Task.from_spec(content), "", content, f"numbers: {about}", notes, unrated)
 
 
 def describe_given(task: Task, clips: Manifest) -> Choice:

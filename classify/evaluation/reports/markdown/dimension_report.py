@@ -27,6 +27,7 @@ def number_report(data: Data) -> list[Section]:
         *warnings_of(data),
         _systems(data),
         _dimensions(data),
+        *_raters(data),
         *_each_group(data),
         *number_differences(data),
         *(_by(data, column) for column in data["by"]),
@@ -84,6 +85,28 @@ def _dimensions(data: Data) -> Section:
         "bias or spread."
     )
     return Section("Each dimension", [text, Table(header, rows, left=2)])
+
+
+def _raters(data: Data) -> list[Section]:
+    """Return how far a rater agrees with the others, and each system with the same others."""
+    if not (found := data.get("raters")):
+        return []
+    names, several = ordered(data), list(found)
+    header = ["", *(f"CCC of {md(one)}" for one in several)]
+    rows = [["one rater", *(score(found[one]["rater"]) for one in several)]]
+    rows += [[md(n), *(score(found[one]["systems"][n]) for one in several)] for n in names]
+    counts = [
+        f"{md(name)}: {one['raters']} raters, {one['ratings']:.1f} ratings of each of "
+        f"{one['clips']} clips"
+        for name, one in found.items()
+    ]
+    text = (
+        "Each rating is compared with the mean of the other raters of the clip, and each system "
+        "with the same means, so that *one rater* and the systems can be compared with each "
+        "other. These means are of fewer raters than the ratings above, so systems agree less "
+        f"with them. Clips that one person rated do not count. {'; '.join(counts)}."
+    )
+    return [Section("Raters", [text, Table(header, rows)])]
 
 
 def _each_group(data: Data) -> list[Section]:

@@ -53,12 +53,21 @@ def _now(steps: Data) -> list[tuple[str, Data]]:
     return [(name, one) for name, one in steps.items() if one["now"]]
 
 
+def _column(scale: Data) -> str:
+    raters = scale.get("raters")
+    return (
+        f"mean of {some([md(one) for one in raters])}"
+        if raters
+        else f"column {md(scale['column'])}"
+    )
+
+
 def how_made(data: Data) -> Section:
     """Return task, clips, seed, command, machine, and the splits with their sizes."""
     setting, task, made = data["settings"], data["task"], data.get("made") or {}
     what = f"labels {some([md(label) for label in task['labels']])}"
     if scales := task.get("dimensions"):
-        columns = [f"{md(name)} (column {md(one['column'])})" for name, one in scales.items()]
+        columns = [f"{md(name)} ({_column(one)})" for name, one in scales.items()]
         what = f"numbers {', '.join(columns)}"
     ties = "" if scales else f"ties go to {setting['ties']}; "
     lines = [

@@ -165,8 +165,8 @@ def test_labels_in_capitals_are_near_a_task(tmp_path):
             "sad, glad are shares of each clip: rename them votes:sad and so on to learn them",
         ),
         (
-            {"valence_A": ["1", "2", "3"] * 10, "B valence": ["1", "5", "2"] * 10},
-            "valence_A, B valence: if these are ratings by several people, put their mean into",
+            {"valence_Ann": ["1", "2", "3"] * 10, "Ben valence": ["1", "5", "2"] * 10},
+            "valence_Ann, Ben valence: if these are ratings by several people, name them in a",
         ),
         (
             {
