@@ -12,19 +12,22 @@ import os
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, listed
+from ..errors import InputError, counted, listed
 from ..files.reading import refuse_hollow
 from ..manifest.tables import SUFFIXES, Table, read_table, table_of_frame
 from ..manifest.tables.sources import most_unpacked, zip_size
 
 Finder = Callable[[str], np.ndarray | None]
 """Gives the array of an id, or None."""
+
+TORCH = (".pt", ".pth", ".bin")
 
 # What numpy and zipfile raise for a file that is broken, encrypted, or claims too much.
 UNREADABLE = (
@@ -33,25 +36,50 @@ UNREADABLE = (
 )  # fmt: skip
 
 
-def open_foreign(source: Any) -> Finder:
+@dataclass(frozen=True)
+class Foreign:
+    """What another tool wrote.
+
+    Attributes
+    ----------
+    name : str
+        Of the file or folder.
+    find : callable
+        Gives the array of an id, or None.
+    ids : callable
+        Gives the ids that it has.
+    """
+
+    name: str
+    find: Finder
+    ids: Callable[[], Sequence[str]]
+
+
+def open_foreign(source: Any, columns: Sequence[str] = ()) -> Foreign:
     """Return how to find an id's array in what another tool wrote.
 
     Parameters
     ----------
     source : path, DataFrame, or mapping of id to ndarray
         As `import_space` takes it.
+    columns : sequence of str
+        Which columns of a table may hold the ids if none is called ``id``.
 
     Examples
     --------
-    >>> find = open_foreign({"a": [1, 2]})
-    >>> find("a"), find("b")
-    (array([1, 2]), None)
+    >>> found = open_foreign({"a": [1, 2]})
+    >>> found.find("a"), found.find("b"), found.ids()
+    (array([1, 2]), None, ['a'])
     """
     if isinstance(source, Mapping):
-        return lambda id_: None if id_ not in source else _plain(id_, source[id_])
+
+        def plain(id_: str) -> np.ndarray | None:
+            return None if id_ not in source else _plain(id_, source[id_])
+
+        return Foreign("the mapping", plain, lambda: list(source))
     if hasattr(source, "columns"):
         _refuse_twins("<frame>", "column", map(str, source.columns))
-        return _table(table_of_frame(source, "<frame>"))
+        return _of("<frame>", _table(table_of_frame(source, "<frame>"), columns))
     if not isinstance(source, (str, os.PathLike)):
         raise InputError(
             f"the source is {source!r:.80}, expected a path, a DataFrame, or a mapping of id to"
@@ -59,18 +87,52 @@ def open_foreign(source: Any) -> Finder:
         )
     path = Path(source)
     if path.is_dir():
-        return lambda id_: _npy(path, id_)
+        return Foreign(str(path), lambda id_: _npy(path, id_), lambda: _stems(path))
     if path.suffix == ".npz":
-        return _npz(path)
+        return _of(str(path), _npz(path))
     if path.suffix in SUFFIXES:
-        return _table(read_table(path))
+        return _of(str(path), _table(read_table(path), columns))
+    raise InputError(
+        f"{path}: expected a folder of .npy, an .npz, or {', '.join(SUFFIXES)}{_remedy(path)}"
+    )
+
+
+def _of(name: str, arrays: Mapping[str, np.ndarray]) -> Foreign:
+    return Foreign(name, arrays.get, lambda: list(arrays))
+
+
+def _remedy(path: Path) -> str:
+    """Return how to write an .npz of what a .npy or a file of PyTorch holds."""
+    if path.suffix == ".npy":
+        load = f"np.load('{path}')"
+    elif path.suffix in TORCH:
+        load = f"torch.load('{path}').numpy()"
+    else:
+        return ""
     remedy = (
         ". If its rows are in the order of the clips, save it with their ids:"
-        f" np.savez('{path.stem}.npz', ids=Manifest.read(TABLE).ids, embeddings=np.load('{path}'))"
+        f" np.savez('{path.stem}.npz', ids=Manifest.read(TABLE).ids, embeddings={load})"
     )
+    if path.suffix in TORCH:
+        remedy += (
+            f"; if it is a dict of tensors: np.savez('{path.stem}.npz', **{{id: one.numpy() for"
+            f" id, one in torch.load('{path}').items()}})"
+        )
+    return remedy
+
+
+def _stems(folder: Path) -> list[str]:
+    """Return the ids of a folder; an InputError where it has no .npy."""
+    names = sorted(one.name for one in folder.iterdir() if one.is_file())
+    found = [name.removesuffix(".npy") for name in names if name.endswith(".npy")]
+    if found:
+        return found
+    torch = any(Path(name).suffix in TORCH for name in names)
     raise InputError(
-        f"{path}: expected a folder of .npy, an .npz, or {', '.join(SUFFIXES)}"
-        + remedy * (path.suffix == ".npy")
+        f"{folder}: no .npy among its {counted(len(names), 'file')} ({listed(names, 3)}); expected"
+        " ID.npy for each clip"
+        + ": np.save('ID.npy', torch.load('ID.pt').numpy()) for each file"
+        * torch
     )
 
 
@@ -100,7 +162,7 @@ def _npy(folder: Path, id_: str) -> np.ndarray | None:
     return found
 
 
-def _npz(path: Path) -> Finder:
+def _npz(path: Path) -> Mapping[str, np.ndarray]:
     found = _load(path)
     if isinstance(found, np.ndarray):
         raise InputError(f"{path}: holds one array (.npy), expected an .npz of several")
@@ -113,14 +175,14 @@ def _npz(path: Path) -> Finder:
             )
     arrays = dict(found)
     if not arrays.keys() >= {"ids", "embeddings"}:
-        return arrays.get
+        return arrays
     ids, values = _ids(path, arrays["ids"]), arrays["embeddings"]
     if not values.ndim or len(ids) != len(values):
         raise InputError(
             f"{path}: embeddings of shape {values.shape} for {len(ids)} ids, expected (ids, dim) or"
             " (ids, layers, dim)"
         )
-    return dict(zip(ids, values, strict=True)).get
+    return dict(zip(ids, values, strict=True))
 
 
 def _load(path: Path) -> np.ndarray | list[tuple[str, Any]]:
@@ -158,22 +220,26 @@ def _ids(path: Path, array: np.ndarray) -> list[str]:
     return ids
 
 
-def _table(table: Table) -> Finder:
-    if "id" not in table.columns:
-        raise InputError(f"{table.source}: no column id; it has {', '.join(table.columns)}")
-    ids = table.columns["id"]
+def _table(table: Table, others: Sequence[str]) -> Mapping[str, np.ndarray]:
+    column = next((name for name in ("id", *others) if name in table.columns), None)
+    if column is None:
+        raise InputError(
+            f"{table.source}: no column {' or '.join(dict.fromkeys(('id', *others)))}; it has "
+            f"{listed(list(table.columns))}; name the column of the ids id"
+        )
+    ids = table.columns[column]
     _refuse_twins(table.source, "id", ids)
-    names = [name for name in table.columns if name != "id"]
+    names = [name for name in table.columns if name != column]
     if not names:
         raise InputError(
-            f"{table.source}: only a column id; expected further columns, one for each number"
+            f"{table.source}: only a column {column}; expected further columns, one for each number"
         )
     if len(names) == 1 and any(cell.startswith("[") for cell in table.columns[names[0]]):
         return {
             id_: _numbers(table.source, names[0], id_, cell, json.loads)
             for id_, cell in zip(ids, table.columns[names[0]], strict=True)
             if cell
-        }.get
+        }
     values = np.empty((len(ids), len(names)), np.float32)
     for i, name in enumerate(names):
         cells = table.columns[name]
@@ -184,7 +250,7 @@ def _table(table: Table) -> Finder:
                 for id_, cell in zip(ids, cells, strict=True):
                     _numbers(table.source, name, id_, cell, float)
                 raise
-    return dict(zip(ids, values, strict=True)).get
+    return dict(zip(ids, values, strict=True))
 
 
 def _numbers(

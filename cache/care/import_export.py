@@ -11,7 +11,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from ..identity.content_digests import row_key
 from ..identity.spec import FORMAT, Spec, slug
 from ..layers import pick_layers
 from ..manifest import Manifest
-from .foreign_arrays import open_foreign
+from .foreign_arrays import Foreign, open_foreign
 
 ALIKE = 1e-3  # relative distance up to which two vectors are one, as of an encoder's canary
 
@@ -86,10 +86,10 @@ def import_space(
     ----------
     cache : Cache
         Where they go.
-    source : path, DataFrame, or mapping of id to ndarray
+    source : path, DataFrame, mapping of id to ndarray, or a list of these
         A folder of ``<id>.npy``; an ``.npz`` with ``ids`` and ``embeddings``, or with an array for
-        each id; a table with a column ``id`` and a column for each number. An array has the shape
-        ``(dim,)`` or ``(layers, dim)``.
+        each id; a table with a column ``id``, or the column that the manifest has its ids from, and
+        a column for each number. An array has the shape ``(dim,)`` or ``(layers, dim)``.
     clips : Manifest
         What the ids mean: rows are found by content, so audio files have to be available.
     name : str
@@ -226,10 +226,12 @@ def _imported(values: Mapping[str, np.ndarray], name: str, modality: str) -> Spe
 
 def _arrays(source: Any, clips: Manifest) -> tuple[dict[str, np.ndarray], list[str]]:
     """Return the array ``(layers, dim) float32`` of each clip, and the ids without one."""
-    found = open_foreign(source)
+    columns = clips.taken.get("id") or clips.taken.get("path", ())
+    several = source if isinstance(source, list | tuple) else [source]
+    found = [open_foreign(one, columns) for one in several]
     values = {}
     for id_ in clips.ids:
-        array = found(id_)
+        array = _the_one(id_, found)
         if array is None:
             continue
         if array.ndim not in (1, 2) or array.dtype.kind not in "fiu" or not array.size:
@@ -246,11 +248,21 @@ def _arrays(source: Any, clips: Manifest) -> tuple[dict[str, np.ndarray], list[s
             )
     absent = [id_ for id_ in clips.ids if id_ not in values]
     if not values:
+        theirs = "; ".join(f"those of {one.name} are {listed(one.ids(), 3)}" for one in found)
         raise InputError(
-            f"no clip has values: the manifest's ids are {listed(clips.ids, 3)}; they must be the "
-            "names of the arrays, or the content of an array ids next to an array embeddings"
+            f"no clip has values: the manifest's ids are {listed(clips.ids, 3)}; {theirs}. They "
+            "must be the same: as the names of the arrays, as an array ids next to an array "
+            "embeddings, or as a column id"
         )
     return values, absent
+
+
+def _the_one(id_: str, sources: Sequence[Foreign]) -> np.ndarray | None:
+    """Return the array of an id; None if no source has it."""
+    found = {one.name: array for one in sources if (array := one.find(id_)) is not None}
+    if len(found) > 1:
+        raise InputError(f"clip {id_!r} is in {' and in '.join(found)}; keep only one")
+    return next(iter(found.values()), None)
 
 
 def _write(space: Space, clips: Manifest, layers: tuple[int, ...], path: Path, suffix: str) -> None:

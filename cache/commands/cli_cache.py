@@ -223,9 +223,9 @@ def export_(
 
 @cache.command("import")
 @click.argument("folder", type=click.Path(), metavar="DIR")
-@click.argument("source", type=_ExistingPath(exists=True))
+@click.argument("sources", nargs=-1, required=True, type=_ExistingPath(exists=True))
 @click.option(
-    "--manifest", type=click.Path(), required=True, help="Clips that the ids of SOURCE refer to."
+    "--manifest", type=click.Path(), required=True, help="Clips that the ids of SOURCES refer to."
 )
 @ROOT
 @click.option("--name", required=True, help="Name of the new space.")
@@ -235,20 +235,30 @@ def export_(
     help="Modality that was embedded.  [default: audio, if any]",
 )
 def import_(
-    folder: str, source: str, manifest: str, root: Path | None, name: str, modality: str | None
+    folder: str,
+    sources: tuple[str, ...],
+    manifest: str,
+    root: Path | None,
+    name: str,
+    modality: str | None,
 ) -> None:
-    """Import embeddings of another tool: a folder of <id>.npy, an .npz, or a table."""
+    """Import embeddings of another tool: folders of <id>.npy, .npz, or tables.
+
+    SOURCES make one space together, such as train.npz dev.npz test.npz.
+    """
     from ..cache import Cache
     from ..care import import_space
 
     target = Cache(folder)
     target.check_writable()
     clips = read_clips(manifest, root)
-    space, absent = import_space(target, source, clips, name, modality)
+    space, absent = import_space(target, list(sources), clips, name, modality)
     given = counted(len(clips) - len(absent), "clip")
     click.echo(f"{space.name}: {counted(len(space), 'row')} of {given}")
     if absent:
-        click.echo(f"no values in {source} for {counted(len(absent), 'clip')}", err=True)
+        click.echo(
+            f"no values in {', '.join(sources)} for {counted(len(absent), 'clip')}", err=True
+        )
 
 
 @cache.command()

@@ -101,8 +101,48 @@ def test_what_import_cannot_read_is_said_with_the_remedy(cache, tmp_path):
     with pytest.raises(InputError, match=r"np\.savez\('all\.npz', ids="):
         import_space(cache, tmp_path / "all.npy", two_texts(), "x")
     np.savez(tmp_path / "all.npz", X=np.ones((2, 3)))
-    with pytest.raises(InputError, match="an array ids next to an array embeddings"):
+    with pytest.raises(InputError, match=r"ids are a, b; .*npz are X\. .* an array ids next to an"):
         import_space(cache, tmp_path / "all.npz", two_texts(), "x")
+    (tmp_path / "all.pt").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"dict of tensors: np\.savez\('all\.npz', \*\*\{id: one"):
+        import_space(cache, tmp_path / "all.pt", two_texts(), "x")
+    (tmp_path / "pt").mkdir()
+    (tmp_path / "pt" / "a.pt").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"no .npy among its 1 file \(a\.pt\).*torch\.load"):
+        import_space(cache, tmp_path / "pt", two_texts(), "x")
+
+
+def test_several_sources_are_one_space(two, tmp_path):
+    cache, clips, _, _ = two
+    np.savez(tmp_path / "train.npz", ids=np.array(["c1", "c2"]), embeddings=np.ones((2, 3)))
+    np.savez(tmp_path / "test.npz", c3=np.zeros(3))
+    both = [tmp_path / "train.npz", tmp_path / "test.npz"]
+    space, absent = import_space(cache, both, clips.select(["c1", "c2", "c3", "c4"]), "both")
+    assert (len(space), absent) == (3, ["c4"])
+    whole = {"c1": np.ones(3), "c2": np.ones(3), "c3": np.zeros(3)}
+    assert import_space(cache, whole, clips, "both")[0] == space
+    with pytest.raises(InputError, match=r"clip 'c3' is in .*test\.npz and in the mapping; keep"):
+        import_space(cache, [both[1], {"c3": np.ones(3)}], clips, "both")
+
+
+def test_ids_of_a_table_are_in_the_column_that_the_manifest_has_them_from(cache, tmp_path):
+    (tmp_path / "clips.csv").write_text("utt,text\na,good\nb,bad\n")
+    clips = Manifest.read(tmp_path / "clips.csv")
+    (tmp_path / "x.csv").write_text("utt,f0,f1\nb,1,2\na,3,4\n")
+    space, absent = import_space(cache, tmp_path / "x.csv", clips, "x")
+    assert absent == []
+    assert cache.read(space, clips, 0).tolist() == [[3, 4], [1, 2]]
+    (tmp_path / "x.csv").write_text("name,f0\nb,1\n")
+    with pytest.raises(InputError, match="no column id or utt; it has name, f0; name the column"):
+        import_space(cache, tmp_path / "x.csv", clips, "x")
+
+
+def test_ids_that_are_paths_are_found_in_a_column_of_paths(cache, tmp_path):
+    (tmp_path / "clips.csv").write_text("file,transcript\na.wav,good\nb.wav,bad\n")
+    clips = Manifest.read(tmp_path / "clips.csv")
+    (tmp_path / "x.csv").write_text("file,f0\nb.wav,1\na.wav,3\n")
+    space, _ = import_space(cache, tmp_path / "x.csv", clips, "x", "text")
+    assert cache.read(space, clips, 0).tolist() == [[3], [1]]
 
 
 def test_import_refuses_one_content_with_two_values(cache):
