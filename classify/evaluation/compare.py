@@ -316,7 +316,8 @@ class Labels(Stages[Part]):
 
     def by(self, column: str) -> dict[str, Any]:
         """Score every system within each value of a column, with the gaps of the best."""
-        return scoring.table_by(self.joined, self.systems, column, self.best)
+        asked = scoring.pairs_of(sorted(self.systems), self.pairs_of)
+        return scoring.table_by(self.joined, self.systems, column, self.best, asked)
 
     def analyses(self, seeds: Mapping[str, Mapping[str, Predictions]]) -> dict[str, Any]:
         """Return diversity, calibration, shortcuts and the other analyses."""

@@ -21,12 +21,13 @@ from ..ensembles.fitted_rules import STRATEGIES
 from ..ensembles.saved import Replay
 from ..metrics.bootstrap import FEWEST_GROUPS
 from ..metrics.concordance import MEASURES, Measured, max_t_ccc, shares_of_ccc
-from ..metrics.max_t import allow_for_unseen
+from ..metrics.max_t import MaxT, allow_for_unseen
 from ..metrics.scored_clips import Rated
 from .scores.dev_choice import N_DRAWS, choose
 from .scores.rater_scores import compare_raters
 from .scores.scoring import by_value, left_out, means_over_values, pairs_of
 from .scores.verdicts import verdict_of_pair
+from .scores.within_values import correct_for_values, differences
 from .stages import EVERY, Stages, mean_of_all
 
 
@@ -153,10 +154,7 @@ class Numbers(Stages[Rated]):
         if not family:
             return []
         tested = drawn.groups >= FEWEST_GROUPS
-        found = allow_for_unseen(
-            max_t_ccc(drawn.sums, family, random_state=self.options.random_state),
-            *shares_of_ccc(drawn, family),
-        )
+        found = self._exchange(drawn, family)
         rows = []
         for at, (a, b) in enumerate(family):
             gap, span = drawn.difference(a, b, level)
@@ -183,17 +181,30 @@ class Numbers(Stages[Rated]):
             rows.append({**row, "sentence": verdict_of_pair(row, "ccc")})
         return rows
 
+    def _exchange(self, drawn: Measured, family: list[tuple[str, str]]) -> MaxT:
+        """Test a family of pairs by exchanging whole groups."""
+        return allow_for_unseen(
+            max_t_ccc(drawn.sums, family, random_state=self.options.random_state),
+            *shares_of_ccc(drawn, family),
+        )
+
     def by(self, column: str) -> dict[str, Any]:
         """Score every system within each value of a column, and the mean over values."""
         joined, systems, options = self.joined, self.systems, self.options
+        asked = pairs_of(sorted(systems), self.pairs_of)
 
         def measured(at: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
             pooled = joined.pooled(at)
             drawn = self.test.measured(systems, groups, at, pooled=pooled, **options.draws)
             own = {name: self._measures(drawn, name) for name in systems}
-            return {"groups": drawn.groups, "systems": own}
+            compared: list[dict[str, Any]] = []
+            if asked and drawn.groups >= FEWEST_GROUPS:
+                gaps = (drawn.difference(a, b, options.level) for a, b in asked)
+                compared = differences(asked, self._exchange(drawn, asked), gaps)
+            return {"groups": drawn.groups, "systems": own, "differences": compared}
 
         rows = by_value(joined, column, measured)
+        correct_for_values(rows)
         pooled = left_out(column, joined.folds)
         means = means_over_values(rows, MEASURES, options.level, bounds=(-1.0, 1.0), pooled=pooled)
         return {"values": rows, **means}

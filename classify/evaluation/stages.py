@@ -94,7 +94,7 @@ class Stages(ABC, Generic[P]):
             },
             "warnings": [],
             "chosen": self.chosen,
-            "pairs_of": None if self.options.all_pairs else self.chosen,
+            "pairs_of": self.pairs_of,
             "systems": {
                 name: {**item.describe(), "test": self.scores(name)}
                 for name, item in self.combined.items()
@@ -104,7 +104,7 @@ class Stages(ABC, Generic[P]):
             "test_uses": test_uses,
         }
         on_scores(self._result(data))
-        data["pairs"] = self.pairs(data["pairs_of"])
+        data["pairs"] = self.pairs(self.pairs_of)
         data["by"] = {column: self.by(column) for column in self.joined.by}
         data |= self.analyses(seeds)
         found = [*self.warnings(data), *split_warnings(self.joined.folds), *choice_saw_test(data)]
@@ -114,6 +114,11 @@ class Stages(ABC, Generic[P]):
     def _result(self, data: Mapping[str, Any]) -> Comparison:
         replays = {n: item.replay for n, item in self.combined.items() if item.replay is not None}
         return Comparison(data, self.systems, replays, self.test.clips)
+
+    @property
+    def pairs_of(self) -> str | None:
+        """The system that every other one is compared with; None for all pairs."""
+        return None if self.options.all_pairs else self.chosen
 
     @abstractmethod
     def combine(self) -> dict[str, Combined]:

@@ -20,9 +20,11 @@ from ...metrics.mcnemar_and_holm import mcnemar
 from ...metrics.scored_clips import Part, clusters
 from .gaps import gaps
 from .verdicts import verdict_of_pair
+from .within_values import correct_for_values, differences
 
 if TYPE_CHECKING:
     from ...data.splitting.split import Split
+    from ..compare_options import CompareOptions
     from ..joining import Joined
 
 
@@ -262,14 +264,18 @@ def means_over_values(
 
 
 def table_by(
-    joined: Joined[Part], systems: Mapping[str, Predictions], column: str, best: str
+    joined: Joined[Part],
+    systems: Mapping[str, Predictions],
+    column: str,
+    best: str,
+    asked: Sequence[tuple[str, str]],
 ) -> dict[str, Any]:
     """Score every system within each value of a column, pooled and as the mean over values.
 
     UAR and macro F1 are means over the classes that a value has, so a perfect system gets 1. From
     five values on, the mean has an interval over them: of the mean over many such values, wider
     where each was left out in a fold of its own. `gaps` tests whether the system `best` does
-    differently on one value than on all others.
+    differently on one value than on all others, and `differences` of a value the pairs `asked`.
     """
     test, labels, options = joined.test, joined.test.task.labels, joined.options
     n_labels = len(labels)
@@ -291,9 +297,11 @@ def table_by(
             "groups": drawn.groups,
             "absent": [label for k, label in enumerate(labels) if k not in there],
             "systems": {name: {m: scored(name, m) for m in MEASURES} for name in guesses},
+            "differences": _differences(codes, guesses, groups, drawn, n_labels, options, asked),
         }
 
     rows = by_value(joined, column, measured)
+    correct_for_values(rows)
     return {
         "values": rows,
         **means_over_values(rows, MEASURES, options.level, pooled=left_out(column, joined.folds)),
@@ -308,6 +316,31 @@ def table_by(
             **options.draws,
         ),
     }
+
+
+def _differences(
+    truth: np.ndarray,
+    guesses: Mapping[str, np.ndarray],
+    groups: np.ndarray,
+    drawn: Resamples,
+    n_labels: int,
+    options: CompareOptions,
+    asked: Sequence[tuple[str, str]],
+) -> list[dict[str, Any]]:
+    """Test pairs of systems on the clips of one value; UAR is over the classes that it has."""
+    if drawn.groups < FEWEST_GROUPS or not asked:
+        return []
+    right = {name: guess == truth for name, guess in guesses.items()}
+    family = family_of(truth, right, groups, n_labels, asked)
+    scale = n_labels / len(np.unique(truth))
+
+    def gap(a: str, b: str) -> tuple[float, list[float]]:
+        floor = discordant(truth, right[a], right[b], n_labels)
+        value, _, span = drawn.difference(a, b, "uar", options.level, floor)
+        return value * scale, np.clip(np.multiply(span, scale), -1, 1).tolist()
+
+    test = max_t(*family[:3], random_state=options.random_state)
+    return differences(asked, test, (gap(a, b) for a, b in asked))
 
 
 def left_out(column: str, folds: Sequence[Split]) -> bool:

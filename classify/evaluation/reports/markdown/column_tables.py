@@ -18,6 +18,7 @@ from .system_order import COLUMNS, best_of, columns, groups_of, ordered
 
 MOST_SYSTEMS = 8  # of a table by a column
 MOST_GROUPS = 15
+MOST_DIFFERENCES = 30
 
 
 def column_sections(data: Data) -> list[Section]:
@@ -71,7 +72,8 @@ def _by(data: Data, column: str) -> Section:
         f"Other measures of {md(best)}:",
         Table([md(column), *(title for _, title in rest)], single),
     ]
-    blocks = [text, *table_of(data, column), *others, *_gaps(part, md(column), groups)]
+    blocks = [text, *table_of(data, column), *others, *differences_within(data, column)]
+    blocks += _gaps(part, md(column), groups)
     return Section(f"UAR by {column}", blocks, "by", column)
 
 
@@ -117,6 +119,38 @@ def table_of(data: Data, column: str) -> tuple[Table, list[str]]:
     header = [md(column), "clips", md(groups_of(data)), *map(md, names)]
     notes = [f"{some(values)}: {md(warning)}" for warning, values in warned.items()]
     return Table(header, rows), notes
+
+
+def differences_within(data: Data, column: str) -> list[str | Table]:
+    """Return the differences between systems within each value of a column, where any is tested."""
+    values, first = data["by"][column]["values"], data["pairs_of"]
+    found = [(value, one) for value, row in values.items() for one in row.get("differences", ())]
+    if not found:
+        return []
+    which = f"{md(first)} less each other system" if first else "the first system less the other"
+    text = f"Differences in {columns(data)[0][1]} within each {md(column)}: {which}."
+    if len(found) > 1:
+        text += f" p corrected allows for the {len(found)} tests."
+    if few := [md(value) for value, row in values.items() if not row.get("differences")]:
+        text += f" Not tested, with fewer than {FEWEST_GROUPS} {md(groups_of(data))}: {some(few)}."
+    if len(found) > MOST_DIFFERENCES:
+        found = sorted(found, key=lambda row: row[1]["p_corrected"])[:MOST_DIFFERENCES]
+        text += f" The {MOST_DIFFERENCES} with the smallest p:"
+    rows = []
+    for value, one in found:
+        low, high = one["interval"]
+        rows.append(
+            [
+                md(value),
+                *([] if first else [md(one["a"])]),
+                md(one["b"]),
+                f"{one['value']:+.3f} [{low:+.3f}, {high:+.3f}]",
+                p_text(one["p"]),
+                p_text(one["p_corrected"]),
+            ]
+        )
+    header = [md(column), *([] if first else ["first"]), "other", "difference", "p", "p corrected"]
+    return [text, Table(header, rows, left=len(header) - 3)]
 
 
 def each_group(data: Data) -> list[Section]:

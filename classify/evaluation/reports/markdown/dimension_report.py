@@ -11,7 +11,7 @@ from ....data.escape import md
 from ..sections import Data, Section, Table
 from .analysis_sections import transfer_section
 from .choice_on_dev import headline, how_chosen
-from .column_tables import table_of
+from .column_tables import differences_within, table_of
 from .difference_sections import number_differences
 from .markdown_tables import number, score
 from .provenance import how_made, this_report, times_section
@@ -137,6 +137,7 @@ def _by(data: Data, column: str) -> Section:
         f"{md(column)}; within one value it does not."
     )
     blocks = [text, *table_of(data, column), *_by_dimension(data, column)]
+    blocks += differences_within(data, column)
     return Section(f"CCC by {column}", blocks, "by", column)
 
 
