@@ -330,3 +330,14 @@ def counted(count: int, noun: str) -> str:
     ('1 shard', '0 shards')
     """
     return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def folder_name(path: Path) -> str:
+    """Return a folder for a sentence, where the one of ``.`` would be read as its end.
+
+    Examples
+    --------
+    >>> folder_name(Path(".")), folder_name(Path("wav"))
+    ('this folder', 'wav')
+    """
+    return "this folder" if str(path) == "." else str(path)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, folder_name
 from ..files.reading import file_sha256, is_hollow
 from ..manifest import Manifest
 from .clip_index import ClipIndex, Seen, seen
@@ -102,7 +102,7 @@ class Reading:
         """Refuse what is remembered of another corpus; say what may be of one, once a manifest."""
         clips, count = self.clips, self.remembered
         recordings = int(np.count_nonzero(clips["path"] != ""))
-        absent = f"of {recordings} recordings are not in {clips.root}"
+        absent = f"of {recordings} recordings are not in {folder_name(clips.root)}"
         if count["other"] * 2 > count["all"]:
             raise InputError(
                 f"{clips.source}: {count['all']} {absent}, and the cache knows their ids and "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError, counted, listed, one_line
+from ..errors import InputError, counted, folder_name, listed, one_line
 from .columns import COLUMNS, TIMES
 from .tables.cells import rated
 
@@ -256,6 +256,6 @@ def _there(clips: Manifest) -> str:
         return f"; {first}{counted(len(found), 'file')} {'is' if len(found) == 1 else 'are'} there"
     if len(gone) == len(found):
         whole = all(path[:1] in ("/", "~") or path[1:2] == ":" for path in gone)
-        where = "there" if whole else f"in {clips.root}: set --root to their folder"
+        where = "there" if whole else f"in {folder_name(clips.root)}: set --root to their folder"
         return f"; none of {first}{len(found)} files is {where}"
     return f"; of {first}{len(found)} files {len(gone)} are missing: {listed(gone, 3)}"

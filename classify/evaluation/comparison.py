@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,18 +74,24 @@ class Comparison:
         rows = zip(*found.values(), strict=True)
         return shown(repr(self), {"chosen on dev": self.chosen}, list(found), rows)
 
-    def to_frame(self) -> Any:
+    def to_frame(self, by: str | None = None) -> Any:
         """Return a pandas DataFrame with a row for each system: its scores on test, with intervals.
 
         The order is that of `table`: what dev chose first, then by dev.
         Its ``attrs`` hold the whole comparison, for `from_frame`.
 
+        Parameters
+        ----------
+        by : str, optional
+            A column that has a table in the report, such as ``language``: then there is a row for
+            each of its values and system.
+
         Raises
         ------
         InputError
-            pandas is not installed.
+            pandas is not installed, or there is no table by the column.
         """
-        found = frame(self._rows())
+        found = frame(self._rows(by))
         found.attrs[ATTRIBUTE] = self.json()
         return found
 
@@ -107,21 +113,21 @@ class Comparison:
             )
         return cls(json.loads(text))
 
-    def _rows(self) -> dict[str, list[Any]]:
-        order = ordered(self.data)
-        found: dict[str, list[Any]] = {"system": order}
-        tests = [self.data["systems"][name]["test"] for name in order]
-        for key in dict.fromkeys(key for one in tests for key in one):
-            scores = [one.get(key, {}) for one in tests]  # labels alone have no NLL
-            if all(isinstance(one, Mapping) for one in scores) and any(
-                "value" in s for s in scores
-            ):
-                found[key] = [one.get("value") for one in scores]
-                limits = [one.get("interval") for one in scores]
-                if any(limits):
-                    found[f"{key} low"] = [span and span[0] for span in limits]
-                    found[f"{key} high"] = [span and span[1] for span in limits]
-        return found
+    def _rows(self, by: str | None = None) -> dict[str, list[Any]]:
+        order, systems = ordered(self.data), self.data["systems"]
+        if by is None:
+            return {"system": order, **_columns([systems[name]["test"] for name in order])}
+        if by not in self.data["by"]:
+            known = " or ".join(map(repr, self.data["by"])) or "a column of compare(..., by=)"
+            raise InputError(f"`by` is {by!r}, and the comparison has no table by it; try {known}")
+        values = self.data["by"][by]["values"]
+        rows = [(value, name, row) for value, row in values.items() for name in order]
+        return {
+            by: [value for value, _, _ in rows],
+            "system": [name for _, name, _ in rows],
+            "clips": [row["clips"] for _, _, row in rows],
+            **_columns([row["systems"][name] for _, name, row in rows]),
+        }
 
     def table(self) -> str:
         """Return the main table as plain text, UAR first."""
@@ -201,6 +207,30 @@ class Comparison:
         if data.get("format") != 2:
             raise InputError(f"{path} is not a comparison of format 2; compare again")
         return cls(data)
+
+
+def _columns(tests: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return the scores of each row, with their intervals, by the name of the column."""
+    found: dict[str, list[Any]] = {}
+    flat = [{**one, **_each_dimension(one)} for one in tests]
+    for key in dict.fromkeys(key for one in flat for key in one):
+        scores = [one.get(key, {}) for one in flat]  # labels alone have no NLL
+        if all(isinstance(one, Mapping) for one in scores) and any("value" in s for s in scores):
+            found[key] = [one.get("value") for one in scores]
+            limits = [one.get("interval") for one in scores]
+            if any(limits):
+                found[f"{key} low"] = [span and span[0] for span in limits]
+                found[f"{key} high"] = [span and span[1] for span in limits]
+    return found
+
+
+def _each_dimension(test: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        f"{dimension} {key}": score
+        for dimension, scores in test.get("dimensions", {}).items()
+        for key, score in scores.items()
+        if isinstance(score, Mapping)
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -183,6 +183,14 @@ def stored_head(name: str) -> type[Stored] | None:
     return HEADS.get(name) or REGRESSORS.get(name)
 
 
+def unknown_head(name: Any, heads: Iterable[str]) -> str:
+    """Return what to do about a head that is none of these."""
+    return (
+        f"unknown head {name!r}; {expected_one_of(name, heads)} A custom head is known once its "
+        "package is installed, or after affekt.classify.register_head (docs/how-to/head.md)"
+    )
+
+
 def head_from_state(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Head:
     """Rebuild a fitted head from what its `get_state` gave.
 
@@ -211,5 +219,5 @@ def head_from_state(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -
     """
     name = meta.get("head") if isinstance(meta, Mapping) else None
     if not isinstance(name, str) or name not in HEADS:
-        raise InputError(f"unknown head {name!r}; {expected_one_of(name, HEADS)}")
+        raise InputError(unknown_head(name, HEADS))
     return HEADS[name].from_state(meta, arrays)

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from ...cache.cache import Cache
-from ...cache.errors import InputError
+from ...cache.errors import InputError, folder_name
 from ...cache.identity.encoder_folder import note_encoder_folder
 from ...cache.identity.spec import Spec
 from ...cache.manifest import Manifest
@@ -184,8 +184,8 @@ def run_extraction(
     done.seconds = time.monotonic() - begin
     if done.failures and all(one.code == "missing" for one in done.failures) and not len(space):
         done.notes.append(
-            f"no file was found in {clips.root}: set --root to the folder that the paths are "
-            "relative to"
+            f"no file was found in {folder_name(clips.root)}: set --root to the folder that the "
+            "paths are relative to"
         )
     if clips.source in cache.corpus_warnings:
         done.notes.append(cache.corpus_warnings[clips.source])

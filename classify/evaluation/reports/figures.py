@@ -46,12 +46,15 @@ SECTIONS = {
     "classes": ("Classes, {best}", "test"),
     "confusion": ("Confusion, {best}", "test"),
     "differences": ("Differences: {pairs}", "pairs"),
+    "dimensions": ("CCC of each dimension", "measure"),
     "diversity": ("Diversity", "diversity"),
     "layers": ("Layers", "run"),
     "learning": ("Learning curve of {learner}", "learning_curve"),
     "shortcuts": ("Shortcuts", "audit"),
     "transfer": ("Transfer", "transfer"),
 }
+
+OF_NUMBERS = ("differences", "dimensions")  # sections that a regression task has
 
 
 def figures(
@@ -103,7 +106,7 @@ def pictures(data: Data) -> dict[str, Picture]:
         "pairs": f"{first} against each other system" if first else "all pairs",
     }
     for name, (title, needed) in SECTIONS.items():
-        if data.get(needed) and (name == "differences" or not numbers):
+        if data.get(needed) and (name in OF_NUMBERS or not numbers):
             found[name] = picture(data, name, title.format(**names))
     for column in data["by"]:
         found[f"by-{_signs(column)}"] = picture(data, "by", column)

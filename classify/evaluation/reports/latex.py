@@ -29,6 +29,8 @@ def systems_table(data: Data) -> str:
         rows.append(cells)
     where = of_groups(clips, data["groups"]["count"], latex(groups_of(data)), "test clips")
     caption = rf"Systems on {where}; {level}\,\% intervals by clustered bootstrap."
+    if data.get("measure") == "ccc" and len(scales := data["task"]["labels"]) > 1:
+        caption += f" Means over {latex(', '.join(scales))}."
     return _table(["system", *(title for _, title in shown)], rows, caption, "tab:systems")
 
 

@@ -45,7 +45,7 @@ WRITTEN = re.compile(
 def check_head(entry: MemberEntry, task: Task) -> None:
     """Check head and settings of a member before any work."""
     from ...heads.linear.logistic import C_RANGE
-    from ...heads.registry import heads_for
+    from ...heads.registry import heads_for, unknown_head
 
     if not entry.head:
         return
@@ -57,8 +57,7 @@ def check_head(entry: MemberEntry, task: Task) -> None:
             "head",
         )
     if entry.head not in HEADS:
-        message = f"unknown head {entry.head!r}; {expected_one_of(entry.head, HEADS)}"
-        raise entry.error(message, "head")
+        raise entry.error(unknown_head(entry.head, HEADS), "head")
     known = list(HEADS[entry.head]().get_params())
     for name in entry.settings:
         if name not in known:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....cache.errors import InputError, expected_one_of
+from ....cache.errors import InputError
 
 if TYPE_CHECKING:
     from ..needs import Needs
@@ -42,16 +42,12 @@ def head_name(head: Any) -> str:
 def restore_head(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str) -> Any:
     """Rebuild the head from its state and the tensors ``head.*``."""
     from ...heads import HEADS
-    from ...heads.registry import stored_head
+    from ...heads.registry import stored_head, unknown_head
 
     name = config["name"]
     known = stored_head(name)
     if known is None:
-        raise InputError(
-            f"{source}: unknown head {name!r}; {expected_one_of(name, HEADS)} A custom head is "
-            "known once its package is installed, or after affekt.classify.register_head "
-            "(docs/how-to/head.md)"
-        )
+        raise InputError(f"{source}: {unknown_head(name, HEADS)}")
     own = {key.removeprefix("head."): a for key, a in arrays.items() if key.startswith("head.")}
     try:
         return known.from_state(config["state"], own)

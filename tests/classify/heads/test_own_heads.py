@@ -179,6 +179,8 @@ def test_commands_find_what_a_package_declares(tmp_path):
     assert done.returncode == 0, done.stderr
     done = command(*predict)
     assert (done.returncode, "unknown head 'prior'" in done.stderr) == (2, True), done.stderr
+    done = command("run", "--check", "recipe.yaml")
+    assert (done.returncode, "or after affekt.classify.register_head" in done.stderr) == (2, True)
     edited = CODE.replace("counts + self.added", "2 * counts + self.added")
     (site / "prior_package.py").write_text(edited)
     done = command("run", "recipe.yaml", PYTHONPATH=str(site))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .....cache.errors import counted
 from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
 from ...scores.verdicts import p_text
@@ -118,6 +119,8 @@ def table_of(data: Data, column: str) -> tuple[Table, list[str]]:
     rows.append(["all clips pooled", str(data["test"]["clips"]), "", *pooled])
     header = [md(column), "clips", md(groups_of(data)), *map(md, names)]
     notes = [f"{some(values)}: {md(warning)}" for warning, values in warned.items()]
+    if rest := len(data["systems"]) - len(names):
+        notes.append(f"{counted(rest, 'more system')} in comparison.json")
     return Table(header, rows), notes
 
 

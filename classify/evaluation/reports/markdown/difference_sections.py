@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .....cache.errors import counted
 from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
 from ...scores.verdicts import EQUAL, LEAST_FOR_EQUAL
@@ -116,7 +117,7 @@ def _detectable(pairs: Sequence[Data], column: str) -> str:
     if found:
         span = f"{found[0]:.3f}" if len(found) == 1 else f"{found[0]:.3f} to {found[-1]:.3f}"
         rest = len(pairs) - len(found)
-        also = f" For {rest} pairs, none of any size." if rest else ""
+        also = f" For {counted(rest, 'pair')}, none of any size." if rest else ""
         return (
             f"What this test can find with {count} {column}, by simulation: one system whose UAR "
             f"is higher than that of all others by {span} (by pair) in 8 of 10 cases. Smaller "

@@ -84,7 +84,7 @@ def _dimensions(data: Data) -> Section:
         "ratings: below 1, they are too narrow. If r is much higher than CCC, the loss comes from "
         "bias or spread."
     )
-    return Section("Each dimension", [text, Table(header, rows, left=2)])
+    return Section("Each dimension", [text, Table(header, rows, left=2)], "dimensions")
 
 
 def _raters(data: Data) -> list[Section]:

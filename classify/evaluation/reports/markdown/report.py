@@ -50,6 +50,8 @@ def text_table(data: Data) -> str:
     groups = "taken as independent" if single else f"{count} {groups_of(data)}"
     groups = "speakers unknown" if NO_SPEAKERS in data["warnings"] else groups
     foot = [f"{data['test']['clips']} test clips, {groups}{which} intervals"]
+    if data.get("measure") == "ccc" and len(data["task"]["labels"]) > 1:
+        foot.append(f"means of {some(data['task']['labels'])}; the report has each")
     if data["chosen"]:
         foot += [f"* chosen on dev; the others by dev {measures[0][1]}"] * several
         if why := why_chosen(data):

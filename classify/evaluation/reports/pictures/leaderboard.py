@@ -39,6 +39,8 @@ def _rows(data: Data) -> tuple[list[Dot], str, list[str]]:
     systems, rows = data["systems"], []
     if "test" in data:
         lead, title = columns(data)[0]
+        if lead == "ccc" and len(data["task"]["labels"]) > 1:
+            title = f"mean {title}"
         for name in ordered(data):
             test = systems[name]["test"][lead]
             cells = [test, *([on_dev(data, name)] if data["dev"] else [])]

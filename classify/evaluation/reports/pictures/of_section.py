@@ -58,6 +58,19 @@ def _by(data: Data, column: str) -> Dots:
     return Dots(f"{measure} of {best} by {column}", measure, head, rows, lines, CHANCE)
 
 
+def _dimensions(data: Data, title: str) -> Dots | None:
+    """Return every system on each dimension; of one dimension the leaderboard shows them."""
+    names, rows = data["task"]["labels"], []
+    if len(names) < 2:
+        return None
+    for dimension in names:
+        for name in ordered(data):
+            one = data["systems"][name]["test"]["dimensions"][dimension]["ccc"]
+            strong = name == data["chosen"]
+            rows.append(Dot(f"{dimension}: {name}", one["value"], one["interval"], [one], strong))
+    return Dots(title, "CCC", ["dimension: system", "CCC"], rows)
+
+
 def _groups(data: Data, title: str) -> Dots:
     best, column = best_of(data), data["groups"]["column"] or "clip"
     key, measure = ("error", "error") if data.get("measure") == "ccc" else ("uar", "UAR")
@@ -252,6 +265,7 @@ PICTURES: dict[str, Callable[[Data, str], Picture | None]] = {
     "classes": _classes,
     "confusion": _confusion,
     "differences": _pairs,
+    "dimensions": _dimensions,
     "diversity": _diversity,
     "each": _groups,
     "layers": _layers,

@@ -58,7 +58,7 @@ def test_there_is_a_figure_for_every_picture_of_the_page(files):
         assert png.startswith(b"\x89PNG")
     assert set(pictures(read("repeats"))) == {"systems"}
     assert set(pictures(rated().data)) == {
-        *("systems", "differences", "by-language", "each-speaker"),
+        *("systems", "differences", "dimensions", "by-language", "each-speaker"),
     }
 
 

@@ -116,7 +116,7 @@ def test_all_that_the_markdown_says_is_on_the_page():
 def test_every_picture_has_a_section():
     drawn = {section.picture for case in ("split", "folds") for section in label_report(read(case))}
     assert drawn - {""} <= set(PICTURES)
-    assert set(PICTURES) - drawn <= {"transfer", "learning", "layers"}
+    assert set(PICTURES) - drawn <= {"transfer", "learning", "layers", "dimensions"}
 
 
 def test_one_file_with_a_strict_policy():

@@ -112,6 +112,22 @@ def test_unknown_speakers_are_the_first_thing_to_doubt(group):
     assert asked.data["warnings"] == (alone if group != "speaker" else [])
 
 
+def test_a_table_by_a_column_says_how_many_systems_it_leaves_out():
+    rows = [
+        {"id": f"c{i}", "text": "-", "label": "xy"[i % 2], "speaker": f"s{i % 6}"}
+        | {"language": ["deu", "eng"][i // 12]}
+        for i in range(24)
+    ]
+    truth, rng = Manifest.from_rows(rows), np.random.default_rng(0)
+    systems = {
+        f"m{at}": Predictions(truth.ids, ["x", "y"], rng.dirichlet([1, 1], 24)) for at in range(9)
+    }
+    task, few = Task.from_labels(["x", "y"]), dict(list(systems.items())[:8])
+    found = compare(systems, truth, task, strategies=[], n_resamples=50).report()
+    assert "- 1 more system in comparison.json" in found.split("## UAR by language")[1]
+    assert "more system" not in compare(few, truth, task, strategies=[], n_resamples=50).report()
+
+
 def test_sections_name_speakers_only_where_they_are_known():
     rows = [
         {"id": f"c{i}", "text": "-", "label": "xy"[i % 2], "speaker": f"s{i % 30}"}
