@@ -17,6 +17,13 @@ CACHE = click.option("--cache", "-c", required=True, type=PATH, help="Cache fold
 _TASKS = "Task: valence, emotion6, ..., or a YAML file."
 TASK = click.option("--task", required=True, help=_TASKS)
 TASK_OR_LABELS = click.option("--task", help=f"{_TASKS}  [default: from the labels]")
+UNLABELLED = click.option(
+    "--unlabelled",
+    type=click.Choice(["error", "drop"]),
+    default="error",
+    show_default=True,
+    help="Clips without a label: an error, or left out.",
+)
 NO_FIGURES = click.option("--no-figures", is_flag=True, help="Do not write figures/ (SVG and PNG).")
 ENCODERS = click.option(
     "--encoder",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...cache.errors import InputError, expected_one_of, listed, nearest
+from ...cache.errors import InputError, expected_one_of, listed, nearest, one_of
 from ...cache.manifest.tables.cells import rated
 from .estimates import Estimates
 from .task import Task
@@ -142,6 +142,7 @@ class ScaleTask(Task):
             A column that is not there, a cell that is not a number or is out of range, and, unless
             `blank` is "drop", a clip without any rating.
         """
+        one_of(blank, ("error", "drop"), "blank")
         values = self.ratings(clips)
         rated: np.ndarray = np.array(np.isfinite(values).any(axis=1))
         if not rated.any():
@@ -151,7 +152,8 @@ class ScaleTask(Task):
             raise InputError(
                 f"{clips.source}: {int((~rated).sum())} clips have no rating for "
                 f"{', '.join(self.labels)} (first in {clips.spot(first)}); rate them, leave "
-                "them out of the table, or set unlabelled: drop in a recipe"
+                "them out of the table, set unlabelled: drop in a recipe, or give --unlabelled "
+                "drop to train or probe"
             )
         kept = clips.select(rated)
         scale = next(iter(self.scales.values()))

@@ -22,7 +22,7 @@ import numpy as np
 
 from affekt.notebook import shown
 
-from ...cache.errors import InputError, expected_one_of, listed, nearest
+from ...cache.errors import InputError, expected_one_of, listed, nearest, one_of
 from ...cache.files.home_folder import at_home
 from ...cache.manifest.manifest import check_manifest
 from ...cache.manifest.tables.cells import text_of
@@ -284,6 +284,7 @@ class Task:
             If raw labels are unknown or blank: each with its count, first line and nearest name.
         """
         check_manifest(clips)
+        one_of(blank, ("error", "drop"), "blank")
         clips.column("label")
         known: dict[tuple[str, str], str | None] = {}
         unknown: dict[str, list[int]] = {}
@@ -291,14 +292,12 @@ class Task:
         dropped: Counter[str] = Counter()
         for row, pair in enumerate(zip(clips["label"], clips["dataset"], strict=True)):
             if pair not in known:
-                if pair[0] == "" and blank == "drop":
-                    known[pair] = None
-                else:
-                    try:
-                        known[pair] = self.label_of(*pair)
-                    except InputError:
-                        unknown.setdefault(pair[0], []).append(row)
-                        continue
+                ignored = pair[0] == "" and blank == "drop"
+                try:
+                    known[pair] = None if ignored else self.label_of(*pair)
+                except InputError:
+                    unknown.setdefault(pair[0], []).append(row)
+                    continue
             result[row] = label = known[pair]
             if label is None:
                 dropped[pair[0]] += 1

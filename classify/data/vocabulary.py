@@ -167,8 +167,8 @@ def unknown_labels(
         advice = f"Correct the manifest, or map them in {own}synonyms, leave_out or ignore_case)."
     if "" in unknown:
         advice += (
-            " To leave out blank ones, set unlabelled: drop in a recipe; in Python "
-            "task.select(clips, blank='drop')[0]."
+            " To leave out blank ones, set unlabelled: drop in a recipe, or give --unlabelled "
+            "drop to train or probe; in Python task.select(clips, blank='drop')[0]."
         )
     return (
         f"{clips.source}: the task {task!r} does not know {noun}:\n"

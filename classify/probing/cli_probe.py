@@ -12,7 +12,17 @@ from ...cache.commands.command import Command
 from ...cache.commands.terminal import JSON, PATH, ROOT, print_result, read_clips, recordings
 from ...cache.files.output_checks import check_output
 from ...extract.encoders.hardware.device import DEVICE
-from ..options import CACHE, SCALE, TASK, check_numbers, numbers, read_scale, read_split, to_stderr
+from ..options import (
+    CACHE,
+    SCALE,
+    TASK,
+    UNLABELLED,
+    check_numbers,
+    numbers,
+    read_scale,
+    read_split,
+    to_stderr,
+)
 
 
 @click.command(cls=Command)
@@ -20,6 +30,7 @@ from ..options import CACHE, SCALE, TASK, check_numbers, numbers, read_scale, re
 @ROOT
 @CACHE
 @TASK
+@UNLABELLED
 @click.option(
     "--space",
     "spaces",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...cache.errors import InputError
+from ...cache.errors import InputError, one_of
 from ...cache.manifest.manifest import check_manifest
 from ...cache.space import Space
 from ..data.splitting import leaks
@@ -45,6 +45,7 @@ def probe(
     random_state: int = 0,
     n_jobs: int = -1,
     device: str = "auto",
+    unlabelled: str = "error",
     progress: Callable[[str], None] = lambda line: None,
 ) -> Probe:
     """Find the layer, of one encoder or several, on which a linear model does best.
@@ -86,6 +87,8 @@ def probe(
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` takes a GPU where there is one and the
         processor would need more than a few seconds. Ridge regressions, and any model with
         ``scale=False``, always use the processor.
+    unlabelled : "error" or "drop"
+        What a clip without a label means.
     progress : callable, optional
         Receives lines of progress.
 
@@ -121,13 +124,14 @@ def probe(
     (2, 5)
     """
     check_manifest(clips)
+    one_of(unlabelled, ("error", "drop"), "unlabelled")
     task = task if isinstance(task, Task) else Task.of(task)
     values = _values(task, C=C, alpha=alpha)
     named = _named(spaces)
     _check(class_weight, n_jobs)
     scale = check_scale(scale)
     clips, gone = leave_out(clips, list(named.values()), progress)
-    clips, left_out = task.select(clips)
+    clips, left_out = task.select(clips, blank=unlabelled)
     for text in left_out_note(left_out):
         progress(text)
     digests = None

@@ -11,7 +11,16 @@ from ....cache.commands.command import Command
 from ....cache.commands.terminal import JSON, PATH, ROOT, print_json, read_clips, recordings
 from ....cache.errors import InputError
 from ....cache.files.output_checks import check_output
-from ...options import CACHE, SCALE, TASK, check_numbers, read_scale, read_split, to_stderr
+from ...options import (
+    CACHE,
+    SCALE,
+    TASK,
+    UNLABELLED,
+    check_numbers,
+    read_scale,
+    read_split,
+    to_stderr,
+)
 
 
 @click.command(cls=Command)
@@ -19,6 +28,7 @@ from ...options import CACHE, SCALE, TASK, check_numbers, read_scale, read_split
 @ROOT
 @CACHE
 @TASK
+@UNLABELLED
 @click.option(
     "--split",
     default="speaker",

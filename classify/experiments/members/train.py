@@ -47,6 +47,7 @@ def train_model(
     test_size: float = 0.2,
     dev_size: float = 0.1,
     random_state: int = 0,
+    unlabelled: str = "error",
     progress: Line = lambda line: None,
 ) -> tuple[Model, dict[str, Any]]:
     """Train a model as `affekt train` does.
@@ -67,6 +68,8 @@ def train_model(
         As for `splits`. A scheme of several folds trains and scores each, then a model on all.
     split : path, optional
         A `split.csv` to continue, instead of a scheme.
+    unlabelled : "error" or "drop"
+        What a clip without a label means.
     progress : callable, optional
 
     Returns
@@ -106,7 +109,7 @@ def train_model(
     check_head(entry, wanted)
     clips = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     clips, gone = leave_out(clips, list(found.values()), progress)
-    labelled, left_out = wanted.select(clips)
+    labelled, left_out = wanted.select(clips, blank=unlabelled)
     for text in left_out_note(left_out):
         progress(text)
     parts = splits(

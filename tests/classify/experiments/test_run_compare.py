@@ -213,6 +213,15 @@ def test_a_check_a_run_a_training_and_a_probe_say_which_clips_the_task_leaves_ou
     said.clear()
     probe(clips, space, "valence", C=[1.0], progress=said.append)
     assert SAID in said
+    blank = clips.with_columns(label=["", *clips["label"][1:]])
+    said.clear()
+    train_model(blank, tmp_path / "my.cache", "valence", unlabelled="drop", **options)
+    probe(blank, space, "valence", C=[1.0], unlabelled="drop", progress=said.append)
+    assert said.count("9 clips are left out by the task: (blank) 1, surprise 8") == 2
+    with pytest.raises(InputError, match="give --unlabelled drop to train or probe"):
+        probe(blank, space, "valence")
+    with pytest.raises(InputError, match="`unlabelled` is 'dropp'"):
+        probe(blank, space, "valence", unlabelled="dropp")
 
 
 def test_members_called_as_strategies_are_compared_beside_them(corpus):
