@@ -265,8 +265,13 @@ def word_scores(
         alternate_sign=False,
         norm="l1",
     )
-    counts = hashed.transform([text for text in texts if text.strip()])
+
+    def counted(texts: Sequence[str]) -> Any:
+        different, at = np.unique(np.array(texts, dtype=object), return_inverse=True)
+        return hashed.transform(different)[at]  # speakers may all say the same sentences
+
+    counts = counted([text for text in texts if text.strip()])
     head = MultinomialNB(alpha=0.01, fit_prior=False).fit(counts, labels[filled])
     proba = np.zeros((len(asked), n_labels))
-    proba[:, head.classes_] = head.predict_proba(hashed.transform(asked))
+    proba[:, head.classes_] = head.predict_proba(counted(asked))
     return proba
