@@ -73,6 +73,11 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
     type=PATH,
     help="File for the predictions (.csv or .jsonl).",
 )
+@click.option(
+    "--keep-columns",
+    is_flag=True,
+    help="Write the columns of the table too, a row for each of its clips (.csv).",
+)
 @click.pass_context
 def predict(
     ctx: click.Context,
@@ -96,6 +101,7 @@ def predict(
     device: str,
     as_json: bool,
     output: Path | None,
+    keep_columns: bool,
 ) -> None:
     """Predict with MODEL: a model folder, a Hub id, or the folder of a run.
 
@@ -114,7 +120,7 @@ def predict(
     from ..models.new_clips.own_encoders import check_places
     from .loading import open_system
     from .missing_text import with_text
-    from .output import SHOWN, as_rows, say_remarks, show, write_output
+    from .output import SHOWN, as_rows, say_remarks, show, write_beside, write_output
 
     _check_options(ctx.params)
     if ctx.obj:  # the process is our own: nothing will be fitted in it
@@ -130,7 +136,9 @@ def predict(
     named = name_clips(inputs, text=text, root=root)
     clips, unread = named.clips, named.failed
     clips = _with_speakers(clips, chosen, speaker, one_speaker)
-    _check_places(output, figure, [*inputs, *_own_predictions(model)], clips)
+    if keep_columns and clips.source not in inputs:
+        raise InputError("--keep-columns is for a table of clips; leave it out")
+    _check_places(output, figure, [*inputs, *_own_predictions(model)], clips, kept=keep_columns)
     if output is not None and output.suffix != ".jsonl":
         check_columns(chosen.labels, output)
     if cache is not None and not cache.is_file():  # a packed one is a file
@@ -165,7 +173,9 @@ def predict(
     table = len(rows) > SHOWN and not as_json if output is None else output.suffix == ".csv"
     if top is not None and table:
         to_stderr("--top: a table has every label")
-    if output is not None:
+    if output is not None and keep_columns:
+        write_beside(output, clips, predictions)
+    elif output is not None:
         write_output(output, predictions, rows, None if window is None else clips)
     if figure is not None:
         _draw(figure, clips, predictions)
@@ -185,6 +195,10 @@ def _check_options(options: Mapping[str, Any]) -> None:
         if options[name] is not None and not options["transcribe"]:
             raise InputError(f"--{name} is for --transcribe, which was not given")
     output, cache = options["output"], options["cache"]
+    if options["keep_columns"] and (
+        output is None or output.suffix != ".csv" or options["window"] is not None
+    ):
+        raise InputError("--keep-columns is for -o FILE.csv, without --window")
     if options["damage"] and cache is not None:
         raise InputError(
             f"--damage {options['damage']} is not a rule of the model's encoder, so its rows are"
@@ -238,15 +252,19 @@ def _own_predictions(run: str) -> Iterator[str]:
 
 
 def _check_places(
-    output: Path | None, figure: Path | None, inputs: Sequence[str], clips: Manifest
+    output: Path | None, figure: Path | None, inputs: Sequence[str], clips: Manifest, *, kept: bool
 ) -> None:
-    """Refuse to write over what is read, or where nothing can be written."""
+    """Refuse to write over what is read, or where nothing can be written.
+
+    Where columns are `kept`, a file that is there may be a table of the user.
+    """
     from .drawing import is_figure
     from .output import is_output
     from .timeline import MADE_BY
 
     is_ours = partial(is_figure, made_by=MADE_BY)
-    for option, path, ours in (("-o", output, is_output), ("--figure", figure, is_ours)):
+    own = None if kept else is_output
+    for option, path, ours in (("-o", output, own), ("--figure", figure, is_ours)):
         if path is not None:
             check_output(option, path, chain(inputs, recordings(clips)), ours)
     if output is not None and figure is not None and output.absolute() == figure.absolute():

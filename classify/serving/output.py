@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...cache.errors import InputError, listed, one_line
-from ...cache.files.atomic_writes import written
+from ...cache.files.atomic_writes import write_whole, written
 from ...cache.files.reading import parse_json
-from ..data.escape import cell, csv_text
+from ..data.escape import cell, csv_text, defused
 from ..data.estimates import PREFIX, Estimates
 from ..models.new_clips.modalities_seen import Reason, reason_text
 from ..options import to_stderr
@@ -104,6 +104,37 @@ def write_output(
     else:
         predictions.write(path)
     to_stderr(f"{len(rows)} {'predictions' if windows is None else 'windows'}: {path}")
+
+
+def write_beside(path: Path, clips: Manifest, predictions: Predictions) -> None:
+    """Write the columns of a table with the predictions behind them, a row for each of its clips.
+
+    Columns have the names of the table, and those of predictions begin with ``predicted_``. They
+    are blank where a clip was not predicted.
+    """
+    found = {name: predictions.cells(label, row) for name, label, row in predictions}
+    answers = [PREFIX + name.removeprefix(PREFIX) for name in predictions.columns]
+    blank, kept = [""] * len(answers), [name for name in clips.columns if name != "id"]
+    names = [own[0] if len(own := clips.taken.get(one, (one,))) == 1 else one for one in kept]
+    if twice := [name for name in answers if name in names]:
+        raise InputError(
+            f"--keep-columns: {clips.source} has the column {twice[0]}, which the predictions need;"
+            " rename it"
+        )
+    cells = zip(*(map(_text, clips[name].tolist()) for name in kept), strict=True)
+    rows = (
+        [defused(name), *own, *found.get(name, blank)]
+        for name, own in zip(clips.ids, cells, strict=True)
+    )
+    write_whole(path, csv_text([["id", *names, *answers], *rows]))
+    to_stderr(f"{len(found)} predictions for {len(clips)} rows: {path}")
+
+
+def _text(value: Any) -> str:
+    """Return a cell; times are numbers, and NaN where there is none."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.10g}"
+    return str(value)
 
 
 def check_form(option: str, path: Path) -> None:

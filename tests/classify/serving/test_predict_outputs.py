@@ -42,6 +42,41 @@ def test_a_file_and_json_are_both_given(models, tmp_path):
             assert {label: float(one[label]) for label in row["scores"]} == row["scores"]
 
 
+def test_the_columns_of_a_table_are_kept_in_its_order(models, tmp_path):
+    sound(tmp_path / "a.wav", seed=1)
+    sound(tmp_path / "b.wav", seed=2)
+    given = tmp_path / "new.csv"
+    given.write_text(
+        'file,code,emotion,transcript,onset,offset\nb.wav,007,joy,"Oh, ""no""",0.25,0.75\n'
+        "gone.wav,008,,x,0,1\na.wav,009,sad,y,0,0.5\n",
+        encoding="utf-8",
+    )
+    plain = predict(models / "speech", given, "-o", tmp_path / "plain.csv")
+    kept = tmp_path / "kept.csv"
+    result = predict(models / "speech", given, "-o", kept, "--keep-columns")
+    assert (plain.exit_code, result.exit_code) == (3, 3), result.output
+    rows = list(csv.DictReader(kept.read_text("utf-8").splitlines()))
+    own = list(csv.DictReader(given.read_text("utf-8").splitlines()))
+    columns = ["label", "negative", "neutral", "positive"]
+    assert list(rows[0]) == ["id", *own[0], *(f"predicted_{name}" for name in columns)]
+    assert [{name: row[name] for name in own[0]} for row in rows] == own
+    alone = csv.DictReader((tmp_path / "plain.csv").read_text("utf-8").splitlines())
+    answers = {row["id"]: row for row in alone}
+    for row in rows:
+        answer = answers.get(row["id"], dict.fromkeys(columns, ""))
+        assert [row[f"predicted_{name}"] for name in columns] == [answer[n] for n in columns]
+    assert rows[1]["predicted_label"] == ""
+    for words, said in (
+        ((given, "-o", kept), "already exists; choose another name"),
+        ((given,), "is for -o FILE.csv"),
+        ((given, "-o", tmp_path / "x.jsonl"), "is for -o FILE.csv"),
+        ((tmp_path / "a.wav", "-o", tmp_path / "x.csv"), "is for a table of clips"),
+        ((kept, "-o", tmp_path / "x.csv"), "has the column predicted_label, which the"),
+    ):
+        refused = predict(models / "speech", *words, "--keep-columns")
+        assert said in str(refused.exception), refused.output
+
+
 def test_a_table_on_stdout_is_csv_whatever_the_names(capsys):
     names = [f'{number}, "so".wav' for number in range(21)]
     found = Predictions(names, ["joy, loud", "calm"], [[0.75, 0.25]] * 21)
