@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 
 import numpy as np
 from affekt.cache import Cache, Manifest
@@ -72,3 +73,19 @@ def test_what_one_system_cannot_read_another_can(project):
     done = affekt("predict", "out/members/text-lr/model", wav, cwd=project)
     assert done.returncode == 3
     assert "Without" not in done.stderr  # a model has no other systems
+
+
+def test_names_with_blanks_are_quoted_as_a_shell_reads_them(project):
+    edit(
+        project,
+        "  speech-lr: {head: logistic, on: speech, C: [0.01, 0.1]}",
+        "  by voice: {head: lda, on: speech}",
+    )
+    done = affekt("run", "recipe.yaml", "--no-figures", "--n-jobs", 1, cwd=project)
+    [wav, *_] = sorted(project.rglob("*.wav"))
+    command = done.stderr.splitlines()[-1].partition("Without text: affekt ")[2]
+    assert command == "predict out --system 'by voice' FILE..."
+    words = shlex.split(command.replace("FILE...", str(wav)))
+    assert affekt(*words, cwd=project).returncode == 0
+    done = affekt("predict", "out", "--system", "mean", wav, cwd=project)
+    assert "Without text: --system 'by voice'" in done.stderr.splitlines()
