@@ -15,7 +15,7 @@ import click
 
 from ...cache.commands.command import Command
 from ...cache.commands.terminal import JSON, PATH, ROOT, print_json, recordings
-from ...cache.errors import InputError, expected_one_of
+from ...cache.errors import InputError, expected_one_of, in_shell
 from ...cache.files.cache_marker import check_cache_folder
 from ...cache.files.output_checks import check_output
 from ...extract.encoders.hardware.device import DEVICE
@@ -166,7 +166,7 @@ def predict(
     for kind in ("audio", "text"):
         lacking = any(f"no {kind}" in code for code in answer.failed.values())
         if lacking and (others := systems_without(model, kind)):
-            to_stderr(f"Without {kind}: --system {others[0]}")
+            to_stderr(f"Without {kind}: --system {in_shell(others[0])}")
     predictions = chosen.task.nothing() if answer.predictions is None else answer.predictions
     more = _more(clips, predictions, answer.remarks, windows=window is not None)
     rows = as_rows(predictions, top, more)

@@ -7,7 +7,7 @@ import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
-from ...cache.errors import is_url
+from ...cache.errors import in_shell, is_url
 from ...cache.manifest.paths import hint_absolute
 
 _PARENTS = 3  # of a root, that may be what the paths start from
@@ -46,7 +46,7 @@ def hint_missing(path: Path, written: str = "", root: Path | None = None, source
     except OSError:
         return ""
     if place is not None:
-        return f"; there is one in {place}: --root {place}"
+        return f"; there is one in {place}: --root {in_shell(place)}"
     if end:
         return f"; {end}"
     if str(path)[:1] == "~":

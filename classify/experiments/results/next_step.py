@@ -33,7 +33,10 @@ def next_step(ready: Prepared) -> str:
     if needed == {"text"}:
         return f"New clips: {command} --text WORDS, or a table with a column text"
     if needed == {"audio", "text"}:
-        alone = [f"{command} --system {name} FILE..." for name in systems_without(folder, "text")]
+        alone = [
+            f"{command} --system {in_shell(name)} FILE..."
+            for name in systems_without(folder, "text")
+        ]
         return (
             f"New clips: {command} FILE... --transcribe, or a table with a column text: {chosen} "
             f"needs audio and text{''.join(f'. Without text: {one}' for one in alone[:1])}"
