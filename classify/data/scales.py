@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 KEYS = ("type", "name", "version", "dimensions")
 THIRDS = ("low", "middle", "high")
 NOT_RATED = "not rated"
+FAR = 0.25  # of the length of a scale
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,15 @@ class ScaleTask(Task):
     def limits(self) -> np.ndarray:
         """Least and largest rating of each dimension, `(dimensions, 2)`."""
         return np.array([[scale.low, scale.high] for scale in self.scales.values()])
+
+    def far_outside(self, values: np.ndarray) -> np.ndarray:
+        """Whether numbers, `(clips, dimensions)`, are far outside of a scale, `(clips,)`.
+
+        Slightly outside is usual, since predictions are not clipped.
+        """
+        low, high = self.limits.T
+        far = FAR * (high - low)
+        return ((values < low - far) | (values > high + far)).any(axis=1)
 
     def ratings(self, clips: Manifest) -> np.ndarray:
         """Return the ratings, `(clips, dimensions)`; NaN where a clip is not rated."""

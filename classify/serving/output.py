@@ -36,6 +36,8 @@ MEANS = {
     "low_rate": " (sampled at fewer Hz than the model reads: often wrong if training was not)",
     "unlike_training": " (far from all that the model was trained on: do not trust the answer."
     " Recorded in another way, such as at another sampling rate, or much longer or shorter?)",
+    "outside_scale": " (a number far outside of the scale, which no rater could have given: do not"
+    " trust the answer)",
     "separate_channels": " (perhaps two people on a telephone: the answer is of both together)",
 }
 

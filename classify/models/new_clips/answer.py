@@ -13,6 +13,11 @@ from .modalities_seen import refuse_failed
 log = logging.getLogger(__name__)
 
 UNLIKE = "unlike_training"  # the remark on clips far from all that a model was trained on
+OUTSIDE = "outside_scale"  # the remark on numbers that no rater could have given
+SAID = {
+    UNLIKE: "unlike every clip of training: do not trust the answer",
+    OUTSIDE: "far outside of the scale: do not trust the answer",
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ class Answer:
         Id -> remark on clips that are predicted, but from audio or from text alone.
     flags : dict of str to list of str
         Remarks (``silent``, ``clipped`` ...) -> ids, of the clips that were embedded just now; and
-        ``unlike_training``, whose features are far from all that a model was trained on.
+        ``unlike_training``, whose features are far from all that a model was trained on, and
+        ``outside_scale``, of which a number is far outside of its scale.
     members : dict of str to Predictions
         Predictions of each model; `predictions` combines them.
     notes : list of str
@@ -48,11 +54,11 @@ class Answer:
 
     @property
     def remarks(self) -> dict[str, str]:
-        """Id -> why an answer deserves less trust than others: one side, or unlike training."""
+        """Id -> why an answer deserves less trust than others, such as unlike training."""
         found = dict(self.one_sided)
-        for name in self.flags.get(UNLIKE, ()):
-            also = f"{found[name]}; " if name in found else ""
-            found[name] = f"{also}unlike every clip of training: do not trust the answer"
+        for flag, said in SAID.items():
+            for name in self.flags.get(flag, ()):
+                found[name] = f"{found[name]}; {said}" if name in found else said
         return found
 
     def complete(self) -> Predictions:

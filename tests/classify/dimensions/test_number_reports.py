@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from affekt.cache import InputError, Manifest
-from affekt.classify import Comparison, Task, compare
+from affekt.cache import Cache, InputError, Manifest
+from affekt.cache.care import import_space
+from affekt.classify import Comparison, Model, Task, compare
 from affekt.classify.data.estimates import Estimates
 from affekt.classify.evaluation import tables
 from affekt.classify.evaluation.reports.figures import pictures
 from affekt.classify.evaluation.reports.pictures.kinds import Dots
+from affekt.classify.heads import RidgeHead
 
 
 def compared(*dimensions: str) -> Comparison:
@@ -74,3 +76,23 @@ def test_a_frame_has_each_dimension_and_a_row_for_each_value_of_a_column():
     assert Comparison.from_frame(frame).data == found.data
     with pytest.raises(InputError, match=r"`by` is 'sex', .* no table by it; try 'language'"):
         found.to_frame(by="sex")
+
+
+def test_numbers_far_outside_of_the_scale_are_remarked(tmp_path):
+    rng, cache = np.random.default_rng(0), Cache(tmp_path / "c")
+    vectors = rng.normal(size=(40, 3))
+    vectors[36:, 0] = [2.6, 4.2, -9, 0]  # 4 + x is rated, from 1 to 7: 6.6, 8.2, -5 and 4
+    rows = [
+        {"id": f"c{i}", "text": f"t{i}", "valence": f"{min(max(4 + x, 1), 7)}"}
+        for i, x in enumerate(vectors[:, 0])
+    ]
+    clips = Manifest.from_rows(rows)
+    space, _ = import_space(cache, dict(zip(clips.ids, vectors, strict=True)), clips, "toy")
+    spec = {"type": "regression", "dimensions": {"valence": {"range": [1, 7]}}}
+    model = Model(RidgeHead(alpha=1e-3), Task.from_spec(spec), space.features())
+    answer = model.fit(clips.select(range(36))).answer(clips.select(range(36, 40)), cache)
+    assert answer.predictions is not None
+    np.testing.assert_allclose(answer.predictions.proba[:, 0], [6.6, 8.2, -5, 4], atol=0.3)
+    assert answer.flags["outside_scale"] == ["c38"]
+    assert "far outside of the scale: do not trust" in answer.remarks["c38"]
+    assert "c37" not in answer.remarks
