@@ -98,7 +98,7 @@ class Table:
         """
         for ours, name in columns.items():
             if not isinstance(name, str):
-                raise InputError(f"{ours} is to be read from {name!r}; expected the name of a column")
+                raise InputError(f"{ours} is read from {name!r}; expected the name of a column")
         named = {unicodedata.normalize("NFC", name.strip()): name for name in self.columns}
         theirs = {ours: unicodedata.normalize("NFC", name) for ours, name in columns.items()}
         for ours, name in theirs.items():

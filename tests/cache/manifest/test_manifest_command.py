@@ -392,5 +392,5 @@ def test_columns_that_cannot_be_read_under_other_names(tmp_path, words, said):
     table.write_text("Nr,Wer,Satz hier\n1,anna,das ist so gut\n", encoding="utf-8")
     with pytest.raises(InputError, match=said):
         call(table, *words)
-    with pytest.raises(InputError, match="text is to be read from 2; expected the name of a column"):
+    with pytest.raises(InputError, match="text is read from 2; expected the name of a column"):
         Manifest.read(table, columns={"text": 2})
