@@ -223,7 +223,7 @@ def _compare(
     common: bool,
     **options: Any,
 ) -> Comparison:
-    from ..data.splitting.split_file import read_split_file, with_parts
+    from ..data.splitting.split_file import dev_of_folds, read_split_file, with_parts
     from .compare import compare_with
     from .compare_options import CompareOptions
     from .joining import in_common, match_case, task_as_is
@@ -239,7 +239,8 @@ def _compare(
     if split is not None:
         folds = read_split_file(split, clips.ids)
         clips = with_parts(clips, folds)
-        where, dev_where = (*where, "split=test"), (*dev_where, "split=dev")
+        where = (*where, "split=test")
+        dev_where = (*dev_where, *(["split=dev"] if len(folds) == 1 else []))
     test, members = _where(clips, where, members)
     left, unlabelled = "", {}
     if common:
@@ -249,15 +250,11 @@ def _compare(
     task_ = given or task_as_is(members, test)
     if split is not None:
         settings["split"] = _splits(task_.select(clips, blank="drop")[0], folds)
-        if len(folds) > 1 and dev:
-            raise InputError(
-                f"{split} has {len(folds)} folds: every clip of dev is in test of another fold, so "
-                "nothing can be chosen on it. Leave --dev out, or give the files of one fold"
-            )
     if dev:
-        if not dev_where:
+        if not dev_where and split is None:
             raise InputError("--dev needs --dev-where COLUMN=VALUE or --split to know its clips")
-        settings["dev_truth"], tuning = _where(clips, dev_where, _members(dev, names, given))
+        pooled = clips if len(folds) < 2 else dev_of_folds(clips, folds)
+        settings["dev_truth"], tuning = _where(pooled, dev_where, _members(dev, names, given))
         settings["dev"] = match_case(tuning, task_.labels, given, to_stderr)
     named: Any = tuple(s for s in map(str.strip, strategies.split(",")) if s and s != "none")
     try:

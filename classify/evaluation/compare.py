@@ -98,7 +98,8 @@ def compare(
         Test every pair of systems; by default the chosen one against each other, which corrects
         for fewer tests. Without dev nothing is chosen, and all pairs are tested.
     allow_overlap
-        Let dev and test share clips, speakers, recordings or texts; refused by default.
+        Let dev and test share clips, speakers, recordings or texts; refused by default. With the
+        folds of `split` this holds for each fold: its test, and the dev of clips outside of it.
     split
         Where the parts come from, one or several folds: hashes, warnings, shortcut audit and the
         check that test follows train go into the report.

@@ -73,11 +73,23 @@ class Joined(Generic[P]):
         tuning = None
         if dev is not None and dev_truth is not None:
             tuning = kind(dev, dev_truth, task, "dev")
-            if not options.allow_overlap:
-                tuning.warnings += check_apart(tuning.clips, test.clips)
             tuning.groups, _ = clusters(tuning.clips, options.groups)
         folds = [] if split is None else [split] if isinstance(split, Split) else list(split)
-        return cls(test, tuning, folds, options)
+        joined = cls(test, tuning, folds, options)
+        if tuning is not None and not options.allow_overlap:
+            tuning.warnings += joined.check_apart()
+        return joined
+
+    def check_apart(self) -> list[str]:
+        """Check that dev and test share nothing; of folds, test and what is learnt for it."""
+        if self.tuning is None:
+            return []
+        dev, test = self.tuning.clips, self.test.clips
+        learnt = self.learnt_apart()
+        if sum(len(tested) for tested, _ in learnt) < len(test):
+            return check_apart(dev, test)
+        found = [check_apart(dev.select(own), test.select(tested)) for tested, own in learnt]
+        return list(dict.fromkeys(warning for fold in found for warning in fold))
 
     def pooled(self, rows: np.ndarray | slice = slice(None)) -> bool:
         """Whether models of several folds predicted these test clips (`metrics.intervals`)."""

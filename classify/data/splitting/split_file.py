@@ -170,6 +170,12 @@ def _moved(path: Path, rows: Sequence[tuple[str, ...]]) -> tuple[int, int]:
     return len({row[0] for row in old ^ new}), len(common)
 
 
+def dev_of_folds(clips: Manifest, folds: Mapping[str, Mapping[str, str]]) -> Manifest:
+    """Return the clips that are dev in some fold: what is learnt for a fold leaves out its test."""
+    dev = {clip for parts in folds.values() for clip, part in parts.items() if part == "dev"}
+    return clips.select([clip for clip in clips.ids if clip in dev])
+
+
 def with_parts(clips: Manifest, folds: Mapping[str, Mapping[str, str]]) -> Manifest:
     """Return the clips of a split file, with its parts in the column `split`.
 
