@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -67,12 +67,23 @@ def product_precision(precision: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def _exact_convolutions() -> AbstractContextManager[None]:
+@contextmanager
+def _exact_convolutions() -> Iterator[None]:
     backends: Any = torch.backends
-    if not _settings_are_newer():
-        return _set([backends.cudnn], "allow_tf32", False)
-    places = [kind for one in (backends.cudnn, backends.mkldnn) for kind in (one.conv, one.rnn)]
-    return _set(places, "fp32_precision", "ieee")
+    on_cpu = [
+        kind
+        for name in ("conv", "rnn")
+        if (kind := getattr(backends.mkldnn, name, None)) is not None  # since PyTorch 2.9
+    ]
+    if _settings_are_newer():
+        places = [backends.cudnn.conv, backends.cudnn.rnn, *on_cpu]
+        with _set(places, "fp32_precision", "ieee"):
+            yield
+        return
+    # set alone, these do not turn the older settings off
+    inexact = [kind for kind in on_cpu if kind.fp32_precision in ("tf32", "bf16")]
+    with _set([backends.cudnn], "allow_tf32", False), _set(inexact, "fp32_precision", "ieee"):
+        yield
 
 
 def _settings_are_newer() -> bool:
