@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...data.escape import latex
-from .markdown.column_tables import divides_like, row_name
+from .markdown.column_tables import divides_like, row_name, systems_in_rows
 from .markdown.difference_sections import comparisons
 from .markdown.dimension_report import by_dimension
 from .markdown.markdown_tables import MEASURES, has_mean_intervals, mean_uar, score
 from .markdown.system_order import best_of, columns, groups_of, of_groups, ordered
 from .sections import Data
 
+MOST_SYSTEMS = 6  # columns of a table
 NEEDS = r"% needs \usepackage{booktabs}"
 
 
@@ -35,11 +36,13 @@ def systems_table(data: Data) -> str:
 
 
 def by_table(data: Data, column: str) -> str:
-    """Return UAR (or CCC) by a column, one system per column of the table, at most six.
+    """Return UAR (or CCC) by a column: a column for each system, or a row if there are over six.
 
-    The first system, which dev chose, has intervals.
+    The first system, which dev chose, has intervals. Where the column has over six values, too,
+    only six systems are in the table.
     """
-    part, names = data["by"][column], ordered(data)[:6]
+    across = systems_in_rows(data, column, MOST_SYSTEMS)
+    part, names = data["by"][column], ordered(data)[: None if across else MOST_SYSTEMS]
     lead, title = columns(data)[0]
     rows = [
         [
@@ -54,11 +57,13 @@ def by_table(data: Data, column: str) -> str:
     pooled = [_score(one, with_interval=one is whole[0]) for one in whole]
     rows += [["mean", "", *mean], ["pooled", str(data["test"]["clips"]), *pooled]]
     header = [latex(column), "clips", *map(latex, names)]
+    if across:
+        header, *rows = [list(cells) for cells in zip(header, *rows, strict=True)]
     caption = f"{title} by {latex(column)}"
     if len(names) < len(data["systems"]):
         caption += f", of the first {len(names)} of {len(data['systems'])} systems"
     if any(row.get("absent") for row in part["values"].values()):
-        caption += "; a row is the mean over the classes that occur in it"
+        caption += "; each is the mean over the classes that occur in it"
     return _table(header, rows, f"{caption}.", f"tab:{_key(column)}")
 
 

@@ -50,7 +50,7 @@ def _by(data: Data, column: str) -> Section:
         own = row["systems"][best]
         single.append([md(value), *(score(own[key]) for key, _ in rest)])
     count = len(part["values"])
-    text = "The UAR of a row is the mean over the classes that occur in it."
+    text = "The UAR of a value is the mean over the classes that occur in it."
     present = {
         value: len(data["task"]["labels"]) - len(row.get("absent", ()))
         for value, row in part["values"].items()
@@ -100,8 +100,13 @@ def row_name(value: str, row: Mapping[str, Any], escape: Callable[[str], str] = 
 
 
 def table_of(data: Data, column: str) -> tuple[Table, list[str]]:
-    """Return the table by a column, in the measure that dev chose by, and warnings below it."""
-    part, names = data["by"][column], ordered(data)[:MOST_SYSTEMS]
+    """Return the table by a column, in the measure that dev chose by, and warnings below it.
+
+    A row is a value of the column; a system, where there are too many for columns and few values.
+    """
+    part, names = data["by"][column], ordered(data)
+    across = systems_in_rows(data, column, MOST_SYSTEMS)
+    names = names if across else names[:MOST_SYSTEMS]
     lead = columns(data)[0][0]
     rows = []
     warned: dict[str, list[str]] = {}
@@ -118,6 +123,8 @@ def table_of(data: Data, column: str) -> tuple[Table, list[str]]:
     rows.append([f"mean over {md(column)}", "", "", *macro])
     rows.append(["all clips pooled", str(data["test"]["clips"]), "", *pooled])
     header = [md(column), "clips", md(groups_of(data)), *map(md, names)]
+    if across:
+        header, *rows = [list(cells) for cells in zip(header, *rows, strict=True)]
     notes = [f"{some(values)}: {md(warning)}" for warning, values in warned.items()]
     if rest := len(data["systems"]) - len(names):
         notes.append(f"{counted(rest, 'more system')} in comparison.json")
@@ -154,6 +161,11 @@ def differences_within(data: Data, column: str) -> list[str | Table]:
         )
     header = [md(column), *([] if first else ["first"]), "other", "difference", "p", "p corrected"]
     return [text, Table(header, rows, left=len(header) - 3)]
+
+
+def systems_in_rows(data: Data, column: str, most: int) -> bool:
+    """Whether a table by a column has a row for each system: more than `most`, and few values."""
+    return len(data["systems"]) > most >= len(data["by"][column]["values"])
 
 
 def each_group(data: Data) -> list[Section]:

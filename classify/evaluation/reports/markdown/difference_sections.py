@@ -18,7 +18,8 @@ from .system_order import best_of, groups_of
 MOST_PAIRS = 45
 UNSEEN = (
     "p is never below that of a t test with one more, contradicting group, because a few unlike "
-    "groups may be missing here."
+    "groups may be missing here; such a p is corrected by more than max-T gives, at most by the "
+    "number of comparisons."
 )
 
 

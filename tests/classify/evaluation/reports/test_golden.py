@@ -87,7 +87,7 @@ def test_what_folds_and_languages_lack_or_settled_on_is_told_of_each(tmp_path):
     assert "| deu (no neutral) |" in text
     paper = tables(data)
     assert "\ndeu (no neutral) & " in paper
-    assert "UAR by language; a row is the mean over the classes that occur in it.}" in paper
+    assert "UAR by language; each is the mean over the classes that occur in it.}" in paper
     data["by"]["dataset"] = data["by"]["language"]
     assert tables(data) == paper  # the same division twice
 

@@ -112,20 +112,29 @@ def test_unknown_speakers_are_the_first_thing_to_doubt(group):
     assert asked.data["warnings"] == (alone if group != "speaker" else [])
 
 
-def test_a_table_by_a_column_says_how_many_systems_it_leaves_out():
-    rows = [
+@pytest.mark.parametrize(("languages", "systems", "rows"), [(2, 9, 9), (9, 9, 0), (9, 8, 0)])
+def test_a_table_by_a_column_has_all_systems_or_says_how_many_it_leaves_out(
+    languages, systems, rows
+):
+    table = [
         {"id": f"c{i}", "text": "-", "label": "xy"[i % 2], "speaker": f"s{i % 6}"}
-        | {"language": ["deu", "eng"][i // 12]}
-        for i in range(24)
+        | {"language": f"l{i % languages}"}
+        for i in range(90)
     ]
-    truth, rng = Manifest.from_rows(rows), np.random.default_rng(0)
-    systems = {
-        f"m{at}": Predictions(truth.ids, ["x", "y"], rng.dirichlet([1, 1], 24)) for at in range(9)
+    truth, rng = Manifest.from_rows(table), np.random.default_rng(0)
+    members = {
+        f"m{at}": Predictions(truth.ids, ["x", "y"], rng.dirichlet([1, 1], 90))
+        for at in range(systems)
     }
-    task, few = Task.from_labels(["x", "y"]), dict(list(systems.items())[:8])
-    found = compare(systems, truth, task, strategies=[], n_resamples=50).report()
-    assert "- 1 more system in comparison.json" in found.split("## UAR by language")[1]
-    assert "more system" not in compare(few, truth, task, strategies=[], n_resamples=50).report()
+    found = compare(members, truth, Task.from_labels(["x", "y"]), strategies=[], n_resamples=50)
+    text = found.report().split("## UAR by language")[1].split("\n## ")[0]
+    assert len(re.findall(r"^\| m\d \|", text, re.MULTILINE)) == rows
+    assert ("- 1 more system in comparison.json" in text) == (not rows and systems == 9)
+    one = found.data["by"]["language"]["values"]["l1"]["systems"]["m8" if rows else "m1"]
+    assert f"{one['uar']['value']:.3f}" in text
+    paper = tables(found.data).split("tab:language")[1].split("end{table}")[0]
+    assert len(re.findall(r"^(?:\\textbf\{)?m\d", paper, re.MULTILINE)) == rows
+    assert ("of the first 6 of" in tables(found.data)) == (rows == 0)
 
 
 def test_sections_name_speakers_only_where_they_are_known():
