@@ -76,7 +76,7 @@ NEEDED_FOR = {
     "table": "tables: Parquet files, to_frame() of results",
     "xlsx": "tables: Excel files",
     "ray": "extract --engine ray",
-    "search": "a recipe's search: optuna",
+    "search": "hyper-parameter search: optuna",
     "asr": "transcribe --engine faster-whisper",
     "serve": "serve",
     "remote": "cache sync: caches in object storage",

@@ -36,7 +36,10 @@ class OptunaSearch:
         try:
             import optuna  # type: ignore[reportMissingImports]
         except ImportError:
-            raise InputError("strategy='optuna' needs optuna: install affekt[search]") from None
+            raise InputError(
+                "`strategy='optuna'` needs optuna, which is not installed: "
+                "pip install 'affekt[search]'"
+            ) from None
         self._optuna = optuna
         self.pipeline, self.settings, self.n_iter = pipeline, settings, n_iter
         self.folds, self.scorer = folds, scorer

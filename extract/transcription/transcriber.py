@@ -25,6 +25,7 @@ from .whisper_engines import (
     UNLIKELY,
     Engine,
     Transcript,
+    faster_whisper,
     judged,
 )
 
@@ -89,6 +90,8 @@ class Transcriber:
         if listen is not None:
             self._make = lambda: _custom(listen)
         else:
+            if engine == "faster-whisper":
+                faster_whisper()  # an error before a model is fetched
             folder, self._model = _checkpoint(name, revision, engine)
             self._make = lambda: ENGINES[engine](folder, device, dtype)
         self._rules = {

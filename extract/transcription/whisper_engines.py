@@ -228,14 +228,7 @@ class FasterWhisper:
     """
 
     def __init__(self, folder: Path, device: str, dtype: str) -> None:
-        try:
-            from faster_whisper import WhisperModel  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise InputError(
-                "the engine faster-whisper is not installed: pip install 'affekt[asr]', or use "
-                "`engine='transformers'`"
-            ) from error
-        self.model = WhisperModel(str(folder), device=device, compute_type=dtype)
+        self.model = faster_whisper().WhisperModel(str(folder), device=device, compute_type=dtype)
 
     def __call__(self, samples: np.ndarray, language: str | None) -> Transcript:
         """Transcribe one clip."""
@@ -259,6 +252,18 @@ class FasterWhisper:
             float(np.mean([part.no_speech_prob for part in parts])),
             float(np.mean([part.avg_logprob for part in parts])),
         )
+
+
+def faster_whisper() -> Any:
+    """Return the library, or say which extra brings it."""
+    try:
+        import faster_whisper  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise InputError(
+            "the engine faster-whisper is not installed: pip install 'affekt[asr]', or use "
+            "`engine='transformers'`"
+        ) from error
+    return faster_whisper
 
 
 #: name -> class with (folder, device, dtype)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
+from inspect import signature
 from itertools import pairwise
 from typing import Any
 
@@ -38,11 +40,9 @@ def attend(qkv: torch.Tensor, pack: Pack, scale: float) -> torch.Tensor:
         ``(frames, heads, size)``.
     """
     query, key, value = qkv.unbind(1)
-    if qkv.is_cuda and qkv.dtype in (torch.float16, torch.bfloat16):
-        from torch.nn.attention.varlen import varlen_attn
-
+    if qkv.is_cuda and qkv.dtype in (torch.float16, torch.bfloat16) and (flash := _flash()):
         where, longest = pack.starts, pack.longest
-        made = varlen_attn(query, key, value, where, where, longest, longest, scale=scale)
+        made = flash(query, key, value, where, where, longest, longest, scale=scale)
         return made if isinstance(made, torch.Tensor) else made[0]
     if qkv.is_cuda:
         return _attend_nested((query, key, value), pack, scale)
@@ -60,8 +60,18 @@ def attend(qkv: torch.Tensor, pack: Pack, scale: float) -> torch.Tensor:
     return made
 
 
+@cache
+def _flash() -> Callable[..., Any] | None:
+    """Return flash attention over clips end to end; PyTorch before 2.11 has none with a scale."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    return varlen_attn if "scale" in signature(varlen_attn).parameters else None
+
+
 def _attend_nested(parts: tuple[torch.Tensor, ...], pack: Pack, scale: float) -> torch.Tensor:
-    """Do the same in float32, which flash attention does not take."""
+    """Do the same in float32, which flash attention does not take, or with an older PyTorch."""
     shortest = int(pack.lengths.min())
     q, k, v = (
         torch.nested.nested_tensor_from_jagged(

@@ -258,7 +258,7 @@ def _is_sound(data: bytes) -> bool:
 
 
 def _is_default(stream: Any) -> bool:
-    return bool(int(getattr(stream, "disposition", 0)) & 1)
+    return bool(int(stream.disposition) & 1)
 
 
 def _samples(frame: Any) -> np.ndarray:

@@ -107,11 +107,9 @@ def test_a_model_that_is_not_whisper_is_refused(tmp_path):
 
 
 def test_faster_whisper_missing_names_the_extra(tmp_path, monkeypatch):
-    (tmp_path / "model.bin").write_bytes(b"ctranslate2")
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
-    ear = Transcriber(str(tmp_path), language="es", engine="faster-whisper")
-    with pytest.raises(InputError, match=r"pip install 'affekt\[asr\]'"):
-        ear.transcribe(tone(8000))
+    with pytest.raises(InputError, match=r"pip install 'affekt\[asr\]'"):  # before it is looked for
+        Transcriber("someone/whisper", engine="faster-whisper")
     with pytest.raises(InputError, match=r"'faster'.*Did you mean 'faster-whisper'"):
         Transcriber(str(tmp_path), engine="faster")
 

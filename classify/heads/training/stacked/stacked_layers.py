@@ -28,7 +28,7 @@ def product(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
         return torch.bmm(a, b, out=out) if out is not None else torch.bmm(a, b)
     if out is None:
         out = torch.empty((len(a), a.shape[1], b.shape[2]), device=a.device)
-    if a.is_cuda:
+    if a.is_cuda and hasattr(torch.ops.aten.bmm, "dtype_out"):  # from PyTorch 2.8
         return torch.ops.aten.bmm.dtype_out(a, b, torch.float32, out=out)
     return out.copy_(torch.bmm(a.float(), b.float()))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -133,9 +135,28 @@ def test_filter_banks_are_those_of_the_library(samples):
         )  # its float32 sums
 
 
+def scaled(query, key, value, *where, scale=None): ...
+
+
+def without_scale(query, key, value, *where): ...
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [(SimpleNamespace(varlen_attn=scaled), scaled), (None, None),
+     (SimpleNamespace(varlen_attn=without_scale), None)],
+)  # fmt: skip
+def test_flash_attention_is_taken_where_pytorch_has_it(module, expected, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.nn.attention.varlen", module)
+    assert attention._flash.__wrapped__() is expected
+
+
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_frames_look_at_their_own_clip(device, dtype):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "bfloat16, older"])
+def test_frames_look_at_their_own_clip(device, dtype, monkeypatch):
+    if dtype == "bfloat16, older":  # than PyTorch 2.11
+        dtype = "bfloat16"
+        monkeypatch.setattr(attention, "_flash", lambda: None)
     lengths = (1, 5, 70, 200)
     pack = Pack([torch.ones(n, dtype=torch.bool) for n in lengths], device)
     qkv = torch.randn(sum(lengths), 3, 4, 16).to(getattr(torch, dtype))
