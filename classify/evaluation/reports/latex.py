@@ -77,6 +77,17 @@ def dimensions_table(data: Data) -> str:
     return _table(["system", *map(latex, scales)], rows, "CCC of each scale.", "tab:scales")
 
 
+def raters_table(data: Data) -> str:
+    """Return the CCC of one rater, and of each system, with the mean of the other raters."""
+    found = data["raters"]
+    rows = [["one rater", *(_score(one["rater"], with_interval=True) for one in found.values())]]
+    for name in ordered(data):
+        own = (one["systems"][name] for one in found.values())
+        rows.append([latex(name), *(_score(one, with_interval=True) for one in own)])
+    caption = "CCC with the mean of the other raters of a clip, of one rater and of each system."
+    return _table(["", *map(latex, found)], rows, caption, "tab:raters")
+
+
 def by_dimensions_table(data: Data, column: str) -> str:
     """Return the CCC of each dimension by a column, with intervals, of the first system."""
     found = by_dimension(data, column)
@@ -125,6 +136,7 @@ def tables(data: Data) -> str:
     found = [systems_table(data), *([pairs_table(data)] if data["pairs"] else [])]
     if columns(data)[0][0] == "ccc" and len(data["task"]["labels"]) > 1:
         found.append(dimensions_table(data))
+    found += [raters_table(data)] if data.get("raters") else []
     for column in data["by"]:
         if divides_like(data, column):
             continue

@@ -10,6 +10,7 @@ import pytest
 from affekt.cache import InputError, Manifest
 from affekt.classify import Task, compare
 from affekt.classify.data.estimates import Estimates
+from affekt.classify.evaluation import tables
 from affekt.classify.experiments.first_recipe.recipe_for import write_recipe
 
 BY = ["v1", "v2", "v3"]
@@ -87,6 +88,9 @@ def test_a_rater_and_a_system_are_compared_with_the_same_other_raters():
     several = np.isfinite(said).sum(axis=1) > 1
     assert (raters["raters"], raters["clips"]) == (3, several.sum())
     assert raters["ratings"] == pytest.approx(np.isfinite(said[several]).sum(axis=1).mean())
+    paper = tables(found.data).split("label{tab:raters}")[1].split("end{table}")[0]
+    assert f"one rater & {raters['rater']['value']:.3f} [{low:.3f}, {high:.3f}] " in paper
+    assert f"m & {raters['systems']['m']['value']:.3f} [" in paper
     text = found.report().split("## Raters")[1]
     assert f"| one rater | {raters['rater']['value']:.3f} [" in text
     assert f"valence: 3 raters, {raters['ratings']:.1f} ratings of each of" in text
@@ -100,6 +104,7 @@ def test_without_two_raters_of_a_clip_nothing_is_said_of_them():
     found = compare(answers, alone, task, n_resamples=50)
     assert "raters" not in found.data
     assert "## Raters" not in found.report()
+    assert "tab:raters" not in tables(found.data)
 
 
 @pytest.mark.parametrize(
