@@ -9,7 +9,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -187,17 +186,20 @@ class PlainStream(io.TextIOWrapper):
         self.written = time.monotonic()
         bar = self._progress and text.startswith("\r")
         shown = "\r" + visible(text[1:]) if bar else visible(text)
-        with self._taken():
+        try:
             super().write(painted(shown) if self._colours else shown)
+        except OSError:
+            if not self._progress:
+                raise
         return len(text)
 
     def flush(self) -> None:
         """Write what is buffered."""
-        with self._taken():
+        try:  # without a name of this module: at the exit, Python calls this when those are gone
             super().flush()
-
-    def _taken(self) -> AbstractContextManager[None]:
-        return suppress(OSError) if self._progress else nullcontext()
+        except OSError:
+            if not self._progress:
+                raise
 
 
 PATH = click.Path(path_type=Path)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+from affekt.cache.commands import terminal
 from affekt.cache.commands.terminal import GREEN, ORANGE, RED, PlainStream
 
 TABLE = "system    UAR\n-------------\nmean *    0.7\nlr        0.6\n\n* chosen on dev\n"
@@ -102,3 +103,14 @@ def test_json_stays_json_where_stdout_has_few_characters(tmp_path):
             check=True,
         )
         assert "weiß\x85r" in json.loads(found.stdout)["kept"]
+
+
+def test_a_stream_is_flushed_when_the_interpreter_ends(monkeypatch):
+    """The names of a module are gone then; Python 3.13 prints what fails."""
+    stream = PlainStream(io.TextIOWrapper(under := io.BytesIO(), encoding="utf-8"))
+    stream.write("last")
+    for name in vars(terminal):
+        if not name.startswith("__"):
+            monkeypatch.setattr(terminal, name, None)
+    stream.close()
+    assert under.closed
