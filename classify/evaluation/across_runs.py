@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from scipy import stats as scipy_stats
 
-from ...cache.errors import InputError, counted, one_of
+from ...cache.errors import InputError, counted, in_shell, one_of
 from ...cache.files.reading import read_object
+from ..data.vocabulary import shipped
 from ..metrics.mcnemar_and_holm import holm
 from ..models.folders.run_folder import readable_name
 from .comparison import Comparison
@@ -25,6 +26,9 @@ ALPHA = 0.05  # level of the tests
 EXACT = 16  # differences, up to which every exchange of signs is counted
 N_DRAWS = 20_000
 PRIOR = 0.5  # weight of one imagined corpus without a difference
+
+Run = tuple[str, Path, dict[str, Any]]
+"""The name of a run, its folder or file, and what it found."""
 
 
 def is_run_place(text: str) -> bool:
@@ -56,27 +60,25 @@ def compare_runs(
     one_of(measure, MEASURES, "measure")
     if not 0 <= rope < 1:
         raise InputError(f"`rope` is {rope}; expected a difference from 0 to 1, as 0.02")
+    runs = [_read(str(place)) for place in places]
+    for one, other in combinations(runs, 2):
+        if one[0] == other[0]:
+            raise InputError(f"two runs have the name {one[0]!r}; rename them: NAME={other[1]}")
+        tested = [data.get("test", {}).get("manifest") for _, _, data in (one, other)]
+        if tested[0] is not None and tested[0] == tested[1]:
+            raise InputError(
+                f"{other[0]!r} and {one[0]!r} test the same clips; expected one run for each "
+                f"corpus. Compare their predictions: {_of_predictions(one, other)}"
+            )
     corpora: dict[str, dict[str, Any]] = {}
     scores: dict[str, dict[str, float]] = {}
-    files: dict[str, Path] = {}
-    for place in places:
-        name, path, data = _read(str(place))
-        if name in corpora:
-            raise InputError(f"two runs have the name {name!r}; rename them: NAME={path}")
+    for name, path, data in runs:
         if data.get("measure", "uar") != "uar":
             raise InputError(
                 f"{path} is a run of a regression task (compared by {data['measure'].upper()}); "
                 "expected runs of a classification task"
             )
         test = data.get("test", {})
-        files[name] = _predictions(path, data)
-        for other, known in corpora.items():
-            if test and known["manifest"] == test["manifest"]:
-                pair = " ".join(f"{one}={files[one]}" for one in (other, name))
-                raise InputError(
-                    f"{name!r} and {other!r} test the same clips; expected one run for each corpus."
-                    f" Compare their predictions: affekt compare {pair} --truth MANIFEST"
-                )
         corpora[name] = {
             "place": str(path),
             "task": data["task"]["name"],
@@ -101,6 +103,18 @@ def compare_runs(
     return {"format": 1, "measure": measure, "corpora": corpora, "left_out": left, **result}
 
 
+def _of_predictions(*runs: Run) -> str:
+    """Return the command that compares the chosen systems of two runs on their test clips."""
+    words = [f"{name}={_predictions(path, data)}" for name, path, data in runs]
+    _, path, data = runs[-1]
+    task, split = data["task"]["name"], (path if path.is_dir() else path.parent) / "split.csv"
+    numbers = data.get("measure") == "ccc"
+    more = ["--task", "TASK.yaml" if numbers else task] * (numbers or task in shipped()["tasks"])
+    more += ["--split", str(split)] * split.is_file()
+    quoted = " ".join(map(in_shell, [*words, *more]))
+    return f"affekt compare {quoted} --strategies none --truth MANIFEST"
+
+
 def _predictions(path: Path, data: Mapping[str, Any]) -> Path:
     """Return the file with the predictions of a run's chosen system, or the folder with all."""
     folder, chosen = path if path.is_dir() else path.parent, str(data.get("chosen"))
@@ -110,7 +124,7 @@ def _predictions(path: Path, data: Mapping[str, Any]) -> Path:
     return found[0] if found else folder / "members" / "NAME" / "pred.csv"
 
 
-def _read(place: str) -> tuple[str, Path, dict[str, Any]]:
+def _read(place: str) -> Run:
     name, sign, rest = place.partition("=")
     path = Path(place if Path(place).exists() or not sign else rest)
     folder = path if path.is_dir() else path.parent

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 from itertools import combinations, product
 
 import numpy as np
 import pytest
+from affekt.cache import Manifest
 from affekt.cache.errors import InputError
+from affekt.classify import Predictions, Task, compare
 from affekt.classify.cli import affekt
+from affekt.classify.data.splitting.split import write_rows
 from affekt.classify.evaluation.across_runs import (
     across,
     critical_difference,
@@ -158,3 +162,36 @@ def test_runs_are_compared_from_the_command_line(runs, monkeypatch):
     refused("is not a comparison", *names)
     with pytest.raises(InputError, match="expected at least two"):
         across({"lr": [0.5] * 8})
+
+
+def test_two_runs_on_the_same_clips_are_told_a_command_that_compares_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    labels, rng = ["negative", "neutral", "positive"], np.random.default_rng(0)
+    rows = [
+        {"id": f"c{i}", "text": f"t{i}", "label": ("angry", "calm", "happy")[i % 3]}
+        | {"speaker": f"s{i // 6}"}
+        for i in range(60)
+    ]
+    clips = Manifest.from_rows(rows)
+    clips.write("clips.csv")
+    tested = clips.select(range(36, 60))
+    parts = [(clip, "test" if clip in tested.ids else "train") for clip in clips.ids]
+    task = Task.named("valence")
+    for name in ("old run", "new run"):
+        one = Predictions(tested.ids, labels, rng.dirichlet([1, 1, 1], len(tested)))
+        compare({"lr": one}, tested, task, dev={"lr": one}, dev_truth=tested, allow_overlap=True,
+                n_resamples=50).write(name)  # fmt: skip
+        (tmp_path / name / "members" / "lr").mkdir(parents=True)
+        one.write(f"{name}/members/lr/pred.csv")
+        write_rows(tmp_path / name / "split.csv", parts)
+    told = str(CliRunner().invoke(affekt, ["compare", "old run", "new run"]).exception)
+    command = told.split("predictions: affekt ")[1].replace("MANIFEST", "clips.csv")
+    result = CliRunner().invoke(affekt, [*shlex.split(command), "--resamples", "50"])
+    assert result.exit_code == 0, result.output
+    assert "24 test clips, 4 speakers" in result.stdout
+    assert "\n- old run against new run: UAR" in result.stdout
+    for name in ("old run", "new run"):  # of numbers
+        data = json.loads((tmp_path / name / "comparison.json").read_text())
+        (tmp_path / name / "comparison.json").write_text(json.dumps(data | {"measure": "ccc"}))
+    told = str(CliRunner().invoke(affekt, ["compare", "old run", "new run"]).exception)
+    assert "--task TASK.yaml --split 'new run/split.csv'" in told
