@@ -138,7 +138,8 @@ class Lines:
     def hold(self, lines: Sequence[Seen]) -> np.ndarray:
         """Return for each line whether there may be others for its path and segment, as a mask."""
         words = [int(place_hash(line.path, line.start, line.end), 16) for line in lines]
-        return np.isin(np.array(words, np.uint64), self._at)
+        # sorted: the table that NumPy 2.0 may choose instead fails with numbers above 2^63
+        return np.isin(np.array(words, np.uint64), self._at, kind="sort")
 
     def check(self) -> None:
         """Parse all lines.

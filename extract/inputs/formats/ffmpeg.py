@@ -258,7 +258,8 @@ def _is_sound(data: bytes) -> bool:
 
 
 def _is_default(stream: Any) -> bool:
-    return bool(int(stream.disposition) & 1)
+    marks = stream.disposition  # flags; in older versions of PyAV they are no numbers
+    return bool(marks & type(marks).default)
 
 
 def _samples(frame: Any) -> np.ndarray:

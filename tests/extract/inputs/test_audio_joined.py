@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import enum
 import io
 import struct
 import subprocess
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 from affekt.extract import Unusable, decode
 from affekt.extract.inputs.decode import length
-from affekt.extract.inputs.formats.ffmpeg import FFmpegReader
+from affekt.extract.inputs.formats.ffmpeg import FFmpegReader, _is_default
 
 from tests.support.audio_toy import written
 
@@ -208,6 +210,13 @@ def test_of_several_tracks_the_default_is_read(sound, default):
     signal = decode(two_tracks(sound(2.0), default), RATE)
     assert "several_tracks" in signal.flags
     assert len(signal.samples) == (2 - default) * RATE
+
+
+def test_the_default_is_known_with_an_older_pyav():
+    """There the marks of a track are no numbers."""
+    marks = enum.Flag("Disposition", ["default", "dub"])
+    assert _is_default(SimpleNamespace(disposition=marks.default | marks.dub))
+    assert not _is_default(SimpleNamespace(disposition=marks.dub))
 
 
 @pytest.mark.parametrize("coding", ["ULAW", "ALAW"])
