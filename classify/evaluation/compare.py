@@ -337,8 +337,7 @@ class Labels(Stages[Part]):
             )
         if tuning is not None:
             found += tuning.warnings
-            learnt = {self.options.calibrate, self.options.calibrate_fused}
-            if (learnt | {item.strategy for item in combined.values()}) & LEARN_SHARES:
+            if {self.options.calibrate, self.options.calibrate_fused} & LEARN_SHARES:
                 found += rarer_on_dev(tuning.clips, test.clips)
             if left := [name for name, item in combined.items() if "not_eligible" in item.learnt]:
                 found.append(f"{', '.join(left)} could not be chosen: {ONE_GROUP}")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...cache.manifest import Manifest
 
 MOST_TEXTS = 0.05
-LEARN_SHARES = {"vector", "isotonic", "stacking"}  # rules that learn how frequent labels are
+LEARN_SHARES = {"vector", "isotonic"}  # calibrators that learn how frequent labels are
 RARER = 4  # times as rare on dev as on test, with at least five clips to be expected
 
 
@@ -40,7 +40,7 @@ def rarer_on_dev(dev: Manifest, test: Manifest) -> list[str]:
     return [
         Finding(
             f"{label} is {here[label]} of {len(dev)} dev clips and {count} of {len(test)} test "
-            "clips: calibration and stacking learn on dev that it is rare, and hardly predict it",
+            "clips: calibration learns on dev that it is rare, and makes it rare in the answers",
             Kind.LABELS,
         )
         for label, count in sorted(there.items())
