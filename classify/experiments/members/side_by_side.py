@@ -339,11 +339,13 @@ def from_numbers(score: float, model: Model, learnt: Any) -> tuple[float, Model]
 
 def _receive(connection: Connection, given: queue.SimpleQueue[Fit]) -> None:
     """Receive jobs; leave at once when the run has ended."""
-    try:
-        while True:
+    while True:
+        try:
             given.put(connection.recv())
-    except (EOFError, OSError):
-        os._exit(0)
+        except (EOFError, OSError):
+            os._exit(0)
+        except Exception as error:  # what was sent cannot be made again here
+            connection.send(("error", sendable(error)))
 
 
 def sendable(error: Exception) -> Exception:

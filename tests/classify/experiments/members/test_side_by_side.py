@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,21 @@ def test_a_worker_that_dies_ends_the_run_with_what_to_do():
         fit: Any = Anywhere
         with pytest.raises(AffektError, match=r"ended with -9 .*--n-jobs 1"):
             pool.run([lambda: list(pool.fit_each([fit(None, None)]))])
+
+
+class Unknown(Anywhere):
+    def __reduce__(self):
+        return int, ("not a number",)
+
+
+def test_a_fit_that_a_worker_cannot_read_ends_the_run():
+    with SideBySide(1) as pool:
+        fit: Any = Unknown(None, None)
+        waiting = threading.Timer(WAIT, pool._children[0].kill)
+        waiting.start()
+        with pytest.raises(ValueError, match="not a number"):
+            pool.run([lambda: list(pool.fit_each([fit]))])
+        waiting.cancel()
 
 
 def test_processes_start_where_they_are_worth_it():
