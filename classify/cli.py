@@ -192,7 +192,9 @@ def _exit_code(args: Sequence[str] | None, own: bool) -> int:
         return result if isinstance(result, int) else 0
     except (click.Abort, KeyboardInterrupt) as error:
         kept = "Everything reported as stored is kept; run again to continue."
-        notes = getattr(error.__cause__ or error, "__notes__", [kept])  # a command may know better
+        # what click replaced; its older versions do not chain it as the cause
+        first = error.__context__ if isinstance(error, click.Abort) else error
+        notes = getattr(first, "__notes__", [kept])  # a command may know better
         click.echo(f"Stopped. {' '.join(notes)}", err=True)
         return 128 + signal.SIGINT
     except click.ClickException as error:
