@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from affekt.versions import version_of
+
 from ...cache.errors import InputError
 
 
@@ -45,6 +47,8 @@ class Tower:
         The final output is ``(rows, dim, frames)``.
     heads : tuple of str
         First names of tensors that may be left behind in a checkpoint of the tower alone.
+    since : tuple of int
+        The first version of transformers that computes it correctly.
     """
 
     name: str
@@ -62,12 +66,19 @@ class Tower:
     attention: str = "sdpa"
     channels_first: bool = False
     heads: tuple[str, ...] = ()
+    since: tuple[int, int] = (0, 0)
 
     @property
     def model(self) -> Any:
         """The class."""
         from importlib import import_module
 
+        here = version_of("transformers")
+        if tuple(map(int, here.split(".")[:2])) < self.since:
+            raise InputError(
+                f"transformers {here} computes {self.name} wrongly; expected "
+                f"{'.'.join(map(str, self.since))} or newer: pip install -U transformers"
+            )
         module, name = self.code.split(".")
         try:
             return getattr(import_module(f"transformers.models.{module}.modeling_{module}"), name)
@@ -158,7 +169,7 @@ TOWERS: tuple[Tower, ...] = (
           sizes=("conf_num_hidden_layers", "hidden_size"), feed="inverted_mask", seconds=30.0,
           attention="eager"),
     Tower("Gemma 4", "gemma4 gemma4_audio embedding_gemma2", "gemma4.Gemma4AudioModel",
-          "Gemma4AudioFeatureExtractor", seconds=30.0, attention="eager"),
+          "Gemma4AudioFeatureExtractor", seconds=30.0, attention="eager", since=(5, 20)),
     Tower("Phi-4-multimodal", "phi4_multimodal phi4_multimodal_audio",
           "phi4_multimodal.Phi4MultimodalAudioModel", "Phi4MultimodalFeatureExtractor",
           layers="encoders", sizes=("num_blocks", "hidden_size")),

@@ -15,7 +15,7 @@ import pytest
 import torch
 import transformers as tf
 from affekt.cache.errors import InputError
-from affekt.extract.encoders import FAMILIES, open_backend
+from affekt.extract.encoders import FAMILIES, audio_towers, open_backend
 from affekt.extract.encoders.audio_towers import REFUSED, TOWERS
 from transformers.models.auto import feature_extraction_auto
 
@@ -316,6 +316,13 @@ _ALIKE = {
 }
 
 
+def test_a_tower_that_an_older_library_computes_wrongly_is_refused(folders, monkeypatch):
+    monkeypatch.setattr(audio_towers, "version_of", lambda package: "5.19.3")
+    with pytest.raises(InputError, match=r"5\.19\.3 computes Gemma 4 wrongly; expected 5\.20"):
+        open_backend(str(folders("gemma4_audio")))
+    open_backend(str(folders("gemma3n_audio")))
+
+
 def test_every_audio_model_of_transformers_is_accounted_for():
     assert set(FAMILIES) | set(REFUSED) <= set(tf.CONFIG_MAPPING)
     known = set(feature_extraction_auto.FEATURE_EXTRACTOR_MAPPING_NAMES)
@@ -349,6 +356,8 @@ def _tables() -> str:
             if _ALIKE.get(tower.name, "") is None
             else "compared in the tests"
         )
+        if any(tower.since):
+            note += f"; transformers {'.'.join(map(str, tower.since))} or newer"
         lines.append(f"| {tower.name} | `{cls}` | {kinds} | {layers} | {note} |")
     lines += ["", "| refused `model_type` | why |", "|---|---|"]
     for reason in dict.fromkeys(REFUSED.values()):
