@@ -57,7 +57,7 @@ def test_the_recipe_of_the_design(tmp_path):
         ("scheme: speaker", "scheme: speeker", 7, ["speeker", "Did you mean 'speaker'"]),
         ("test_size: 0.2", "test_sise: 0.2", 7, ["test_sise", "Did you mean 'test_size'"]),
         ("test_size: 0.2", "test_size: 0,2", 7, ["test_size: 0,2: write", "comma: 0.2"]),
-        ("ensembles: [mean, max]", "ensembles:", 13, ["an ensemble is blank"]),
+        ("ensembles: [mean, max]", "ensembles:", 13, ["an ensemble, such as mean", "is blank"]),
         ("test_size: 0.2", "test_size: lots", 7, ["lots", "a number"]),
         ("on: text}", "on: txt}", 11, ["txt", "Did you mean 'text'"]),
         ("seeds: 5", "seeds: 0", 10, ["seeds", "at least 1"]),
