@@ -33,9 +33,10 @@ def task_of_numbers(
         given = [rated(clips[column].tolist()) for column in own]
         cells += given
         values = [float(value) for one in given for value in one if are_numbers([value])]
-        of = {"raters": list(own)} if len(own) > 1 else {"column": own[0]}
+        first, *more = own
+        of = {"raters": [first, *more]} if more else {"column": first}
         dimensions[name] = {**of, "range": [math.floor(min(values)), math.ceil(max(values))]}
-        if len(own) > 1:
+        if more:
             notes.append(f"{listed(own)} are taken as raters: a clip gets the mean of their {name}")
         elif by := others.get(name):
             notes.append(
