@@ -18,7 +18,7 @@ from ...cache.errors import InputError, counted, in_shell, one_of
 from ...cache.files.reading import read_object
 from ..data.vocabulary import shipped
 from ..metrics.mcnemar_and_holm import holm
-from ..models.folders.run_folder import readable_name
+from ..models.folders.run_folder import ensemble_folder, readable_name
 from .comparison import Comparison
 from .reports.markdown.markdown_tables import MEASURES
 
@@ -119,7 +119,7 @@ def _predictions(path: Path, data: Mapping[str, Any]) -> Path:
     """Return the file with the predictions of a run's chosen system, or the folder with all."""
     folder, chosen = path if path.is_dir() else path.parent, str(data.get("chosen"))
     places = [folder / "members" / chosen / "pred.csv"]
-    places += [folder / "ensembles" / chosen[:60] / "pred.csv"]
+    places += [ensemble_folder(folder, chosen) / "pred.csv"]
     found = [place for place in places if place.is_file()]
     return found[0] if found else folder / "members" / "NAME" / "pred.csv"
 

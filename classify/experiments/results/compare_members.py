@@ -29,6 +29,7 @@ from ...evaluation.reports.markdown.clips_and_training import WIDE, describe_run
 from ...evaluation.reports.sections import as_markdown
 from ...evaluation.scores.vote_scores import compare_votes
 from ...metrics.scored_clips import clusters
+from ...models.folders.run_folder import ensemble_folder
 from ..members.shares import Division
 from ..members.trainer import unlike_text
 from ..recipes.lines import SettingError
@@ -146,8 +147,7 @@ def write_comparison(
     comparison.write(folder, ending=f"\n{as_markdown(run, '##')}")
     write_replays(folder, comparison.replays)
     for name in comparison.replays:
-        place = folder / "ensembles" / name[:60]  # a subset is named after all its members
-        comparison.predictions[name].write(place / "pred.csv")
+        comparison.predictions[name].write(ensemble_folder(folder, name) / "pred.csv")
     order, tests, devs = ready.labelled.ids, division.tests, division.devs
     everything = union_ids(tests, order)
     if len(common_ids(tests, order)) == len(everything):

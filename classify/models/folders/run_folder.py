@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from ...data.splitting.split_file import last_rows
 
 #: in the folder of a run: its next report while it is made, and while it is put in place
 WORK, READY = ".unfinished", ".ready"
+
+_LONGEST = 60  # characters of a folder's name
 
 #: names of folders that do not describe the model in them
 _PLAIN = re.compile(r"(best|checkpoint|final|model|out(put)?)([-_]?\d+)?|\d+|")
@@ -37,6 +40,22 @@ def readable_name(place: str | os.PathLike[str]) -> str:
         if not _PLAIN.fullmatch(one.name.lower()):
             return one.name
     return str(place)
+
+
+def ensemble_folder(run: Path, name: str) -> Path:
+    """Return the folder of an ensemble in a run; a long name, of many members, is cut.
+
+    Examples
+    --------
+    >>> ensemble_folder(Path("out"), "mean of a + b").name
+    'mean of a + b'
+    >>> len(ensemble_folder(Path("out"), f"mean of {'a' * 80} + b").name)
+    60
+    """
+    if len(name) > _LONGEST:  # names that begin alike are told apart by the hash
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        name = f"{name[: _LONGEST - 9]}-{digest}"
+    return run / "ensembles" / name
 
 
 def is_run(place: str | os.PathLike[str]) -> bool:

@@ -19,6 +19,7 @@ from affekt.classify.ensembles.fitted_rules import STRATEGIES
 from affekt.classify.evaluation.compare import compare
 from affekt.classify.experiments.demo.corpus import write_corpus
 from affekt.classify.experiments.run import run
+from affekt.classify.models.folders.run_folder import ensemble_folder
 
 from .test_ensemble import draw
 
@@ -68,6 +69,13 @@ def test_an_ensemble_of_some_members_is_that_of_a_comparison_of_these(rule, cali
 def test_what_names_no_ensemble_is_refused(entries, message):
     with pytest.raises(InputError, match=message):
         asked(entries, ["a", "b", "c"])
+
+
+def test_ensembles_whose_long_names_begin_alike_have_folders_of_their_own(tmp_path):
+    names = [f"mean of {'voice-' * 12} + {other}" for other in ("text", "face")]
+    first, second = (ensemble_folder(tmp_path, name) for name in names)
+    assert first != second
+    assert ensemble_folder(tmp_path, "mean of a + b") == tmp_path / "ensembles" / "mean of a + b"
 
 
 def test_an_ensemble_of_numbers_of_some_members():
