@@ -15,7 +15,7 @@ from ...metrics import measures as metrics
 from ...metrics.bootstrap import FEWEST_GROUPS, MEASURES, Resamples, resample
 from ...metrics.detectable import detectable, groups_needed
 from ...metrics.intervals import retrained, student
-from ...metrics.max_t import TIE, max_t
+from ...metrics.max_t import TIE, MaxT, max_t
 from ...metrics.mcnemar_and_holm import mcnemar
 from ...metrics.scored_clips import Part, clusters
 from .gaps import gaps
@@ -104,17 +104,15 @@ def pairs(
         return []
     _, groups = np.unique(groups, return_inverse=True)
     n_groups = int(groups.max()) + 1
-    right = {name: guess == truth for name, guess in guesses.items()}
     tested = n_groups >= FEWEST_GROUPS
-    family = family_of(truth, right, groups, n_labels, asked)
-    test = max_t(*family[:3], random_state=random_state)
+    right, family, test, leads = _exchange(
+        truth, guesses, groups, drawn, n_labels, asked, random_state, level
+    )
     smallest = detectable(*family, level=1 - level, random_state=random_state)
     rows = []
-    for at, (a, b) in enumerate(asked):
+    for at, ((a, b), (gap, span)) in enumerate(zip(asked, leads, strict=True)):
         only_a = int((right[a] & ~right[b]).sum())
         only_b = int((right[b] & ~right[a]).sum())
-        floor = discordant(truth, right[a], right[b], n_labels)
-        gap, _, span = drawn.difference(a, b, "uar", level, floor)
         p, corrected = (float(x[at]) if tested else math.nan for x in (test.p, test.corrected))
         own = family.differences[:, at]
         row = {
@@ -146,6 +144,34 @@ def pairs(
         for row in rows:
             row["groups_needed"] = needed
     return rows
+
+
+def _exchange(
+    truth: np.ndarray,
+    guesses: Mapping[str, np.ndarray],
+    groups: np.ndarray,
+    drawn: Resamples,
+    n_labels: int,
+    asked: Sequence[tuple[str, str]],
+    random_state: int,
+    level: float,
+) -> tuple[dict[str, np.ndarray], Family, MaxT, list[tuple[float, tuple[float, float]]]]:
+    """Test pairs by exchanging whole groups.
+
+    Returns
+    -------
+    right, family, test, leads
+        Which clips each system gets right, what was tested and found, and the difference in UAR of
+        each pair with its interval.
+    """
+    right = {name: guess == truth for name, guess in guesses.items()}
+    family = family_of(truth, right, groups, n_labels, asked)
+    leads = []
+    for a, b in asked:
+        floor = discordant(truth, right[a], right[b], n_labels)
+        gap, _, span = drawn.difference(a, b, "uar", level, floor)
+        leads.append((gap, span))
+    return right, family, max_t(*family[:3], random_state=random_state), leads
 
 
 def pairs_of(names: Iterable[str], first: str | None) -> list[tuple[str, str]]:
@@ -330,17 +356,14 @@ def _differences(
     """Test pairs of systems on the clips of one value; UAR is over the classes that it has."""
     if drawn.groups < FEWEST_GROUPS or not asked:
         return []
-    right = {name: guess == truth for name, guess in guesses.items()}
-    family = family_of(truth, right, groups, n_labels, asked)
+    *_, test, leads = _exchange(
+        truth, guesses, groups, drawn, n_labels, asked, options.random_state, options.level
+    )
     scale = n_labels / len(np.unique(truth))
-
-    def gap(a: str, b: str) -> tuple[float, list[float]]:
-        floor = discordant(truth, right[a], right[b], n_labels)
-        value, _, span = drawn.difference(a, b, "uar", options.level, floor)
-        return value * scale, np.clip(np.multiply(span, scale), -1, 1).tolist()
-
-    test = max_t(*family[:3], random_state=options.random_state)
-    return differences(asked, test, (gap(a, b) for a, b in asked))
+    over_present = (
+        (gap * scale, np.clip(np.multiply(span, scale), -1, 1).tolist()) for gap, span in leads
+    )
+    return differences(asked, test, over_present)
 
 
 def left_out(column: str, folds: Sequence[Split]) -> bool:

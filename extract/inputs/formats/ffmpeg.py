@@ -258,7 +258,7 @@ def _is_sound(data: bytes) -> bool:
 
 
 def _is_default(stream: Any) -> bool:
-    marks = stream.disposition  # flags; in older versions of PyAV they are no numbers
+    marks = stream.disposition  # flags; in older versions of PyAV they are not numbers
     return bool(marks & type(marks).default)
 
 

@@ -164,7 +164,7 @@ def test_runs_are_compared_from_the_command_line(runs, monkeypatch):
         across({"lr": [0.5] * 8})
 
 
-def test_two_runs_on_the_same_clips_are_told_a_command_that_compares_them(tmp_path, monkeypatch):
+def test_two_runs_on_the_same_clips_get_a_command_that_compares_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     labels, rng = ["negative", "neutral", "positive"], np.random.default_rng(0)
     rows = [
@@ -184,8 +184,8 @@ def test_two_runs_on_the_same_clips_are_told_a_command_that_compares_them(tmp_pa
         (tmp_path / name / "members" / "lr").mkdir(parents=True)
         one.write(f"{name}/members/lr/pred.csv")
         write_rows(tmp_path / name / "split.csv", parts)
-    told = str(CliRunner().invoke(affekt, ["compare", "old run", "new run"]).exception)
-    command = told.split("predictions: affekt ")[1].replace("MANIFEST", "clips.csv")
+    message = str(CliRunner().invoke(affekt, ["compare", "old run", "new run"]).exception)
+    command = message.split("predictions: affekt ")[1].replace("MANIFEST", "clips.csv")
     result = CliRunner().invoke(affekt, [*shlex.split(command), "--resamples", "50"])
     assert result.exit_code == 0, result.output
     assert "24 test clips, 4 speakers" in result.stdout
@@ -193,5 +193,5 @@ def test_two_runs_on_the_same_clips_are_told_a_command_that_compares_them(tmp_pa
     for name in ("old run", "new run"):  # of numbers
         data = json.loads((tmp_path / name / "comparison.json").read_text())
         (tmp_path / name / "comparison.json").write_text(json.dumps(data | {"measure": "ccc"}))
-    told = str(CliRunner().invoke(affekt, ["compare", "old run", "new run"]).exception)
-    assert "--task TASK.yaml --split 'new run/split.csv'" in told
+    message = str(CliRunner().invoke(affekt, ["compare", "old run", "new run"]).exception)
+    assert "--task TASK.yaml --split 'new run/split.csv'" in message
