@@ -52,7 +52,9 @@ def asked(entries: Sequence[str | Ensemble], members: Collection[str]) -> list[A
     """
     found = [_asked(entry, members) for entry in entries]
     if len({(one.rule.name, one.members) for one in found}) < len(found):
-        raise InputError(f"`strategies` {[one.name for one in found]}; expected each once")
+        names = [one.name for one in found]
+        alike = ": without members a name is of all of them" * (len(set(names)) == len(names))
+        raise InputError(f"`strategies` {names}; expected each once{alike}")
     return found
 
 
