@@ -50,12 +50,15 @@ def asked(entries: Sequence[str | Ensemble], members: Collection[str]) -> list[A
     >>> [one.members for one in asked(["mean", "max of a + b"], ["a", "b", "c"])]
     [('a', 'b', 'c'), ('a', 'b')]
     """
-    found = [_asked(entry, members) for entry in entries]
-    if len({(one.rule.name, one.members) for one in found}) < len(found):
-        names = [one.name for one in found]
-        alike = ": without members a name is of all of them" * (len(set(names)) == len(names))
-        raise InputError(f"`strategies` {names}; expected each once{alike}")
-    return found
+    found: dict[tuple[str, tuple[str, ...]], Asked] = {}
+    for one in (_asked(entry, members) for entry in entries):
+        same = found.setdefault((one.rule.name, one.members), one)
+        if same is not one:
+            raise InputError(
+                f"the ensembles {same.name!r} and {one.name!r} combine the same members; expected "
+                "each ensemble once"
+            )
+    return [*found.values()]
 
 
 def _asked(entry: str | Ensemble, members: Collection[str]) -> Asked:

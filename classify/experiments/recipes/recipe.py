@@ -195,12 +195,8 @@ def _votes(at: Located, folder: Path) -> Path | tuple[str, ...] | bool:
 def _ensembles(keys: Mapping[str, Located]) -> tuple[str, ...]:
     if "ensembles" not in keys:
         return ("mean", "max")
-    items = keys["ensembles"].many()
-    names = [item.text("an ensemble, such as mean or mean of A + B,") for item in items]
-    for position, name in enumerate(names):
-        if name in names[:position]:
-            items[position].fail(f"the ensemble {name!r} appears twice; expected each once")
-    return tuple(names)
+    what = "an ensemble, such as mean or mean of A + B,"
+    return tuple(item.text(what) for item in keys["ensembles"].many())
 
 
 def _where(at: Located) -> dict[str, tuple[str, ...]]:

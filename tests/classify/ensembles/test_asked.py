@@ -62,9 +62,9 @@ def test_an_ensemble_of_some_members_is_that_of_a_comparison_of_these(rule, cali
         (["mean of a"], r"'mean of a'; expected at least two different members: mean of A \+ B"),
         (["mean of a + a"], "expected at least two different members"),
         (["maen of a + b"], "unknown ensemble 'maen'.*Did you mean 'mean'"),
-        (["mean of a + b", "mean of b + a"], "expected each once"),
-        (["mean", "mean of c + b + a"], "each once: without members a name is of all of them"),
-        (["mean", "mean"], r"\['mean', 'mean'\]; expected each once$"),
+        (["mean of a + b", "mean of b + a"], "combine the same members"),
+        (["mean", "mean of c + b + a"], r"'mean' and 'mean of c \+ b \+ a' combine the same"),
+        (["mean", "mean"], "'mean' and 'mean' combine the same members; expected each .* once$"),
     ],
 )
 def test_what_names_no_ensemble_is_refused(entries, message):

@@ -331,7 +331,7 @@ def test_out_of_fold_scores_do_not_reward_learning_by_heart():
     ("options", "message"),
     [
         ({"strategies": ["meen"]}, "Did you mean 'mean'"),
-        ({"strategies": ["mean", "mean"]}, "each once"),
+        ({"strategies": ["mean", "mean"]}, "expected each ensemble once"),
         ({"strategies": ["stacking"]}, "is fitted on dev"),
         ({"strategies": ["mean"], "calibrate": "temperature"}, "is fitted on dev"),
         ({"strategies": ["mean"], "subsets": True}, "is fitted on dev"),

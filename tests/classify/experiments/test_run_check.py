@@ -101,7 +101,7 @@ def recipe(folder: Path, *changes: tuple[str, str]) -> Path:
         ("report: out", "report: /", 11, "a folder of its own"),
         ("report: out", "report: ~/", 11, "a folder of its own"),
         ("cache: my.cache", "cache: afile/c", 3, "is a file"),
-        ("[mean]", "[mean, mean]", 9, "appears twice"),
+        ("[mean]", "[mean, mean]", 9, "combine the same members"),
         ("[mean]", "[maen]", 9, "Did you mean 'mean'"),
         ("  lr2:", f"  {'x' * 300}:", 8, "300 bytes"),
         ("  lr2:", "  'a\\tb':".replace("\\t", "\t"), 8, "control character"),
