@@ -9,6 +9,8 @@ from ...cache.errors import InputError, expected_one_of
 from .fitted_rules import strategy
 from .fixed_rules import Ensemble
 
+PLUS = " + "  # separates members
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -27,7 +29,7 @@ def named(rule: str, members: Sequence[str]) -> str:
     >>> named("mean", ["speech", "text"])
     'mean of speech + text'
     """
-    return f"{rule} of {' + '.join(members)}"
+    return f"{rule} of {PLUS.join(members)}"
 
 
 def asked(entries: Sequence[str | Ensemble], members: Collection[str]) -> list[Asked]:
@@ -68,7 +70,12 @@ def _asked(entry: str | Ensemble, members: Collection[str]) -> Asked:
     rule = strategy(name)
     if not of:
         return Asked(name, rule, tuple(sorted(members)))
-    chosen = [one.strip() for one in some.split(" + ")]
+    chosen = [one.strip() for one in some.split(PLUS)]
+    for one in members:
+        if PLUS in one and f"{PLUS}{one}{PLUS}" in f"{PLUS}{some}{PLUS}":
+            raise InputError(
+                f"{entry!r}: rename the member {one!r}, since {PLUS!r} separates members"
+            )
     for one in chosen:
         if one not in members:
             raise InputError(f"{entry!r}: unknown member {one!r}; {expected_one_of(one, members)}")

@@ -72,6 +72,14 @@ def test_what_names_no_ensemble_is_refused(entries, message):
         asked(entries, ["a", "b", "c"])
 
 
+@pytest.mark.parametrize("entry", ["mean of a + b + c", "mean of c + a + b"])
+@pytest.mark.parametrize("others", [["c"], ["a", "b", "c"]])
+def test_a_member_whose_name_could_be_two_is_not_guessed(entry, others):
+    with pytest.raises(InputError, match=r"rename the member 'a \+ b', since ' \+ ' separates"):
+        asked([entry], ["a + b", *others])
+    assert asked(["mean of c + aa + b"], ["a + b", "aa", "b", "c"])
+
+
 def test_ensembles_whose_long_names_begin_alike_have_folders_of_their_own(tmp_path):
     names = [f"mean of {'voice-' * 12} + {other}" for other in ("text", "face")]
     first, second = (ensemble_folder(tmp_path, name) for name in names)
