@@ -126,8 +126,10 @@ def combine_all(
     if subsets and fitting and len(test) > 1:
         plain, _ = fitting.calibrated(fitting.members)
         closed = {one.rule.name: one.rule for one in ensembles if not one.rule.learns}
+        known = {(one.rule.name, one.members) for one in ensembles}
         for found in search(plain, fitting.truth, [*closed], fitting.folds):
-            if len(found.members) not in (1, len(test)):
+            is_known = (found.strategy, found.members) in known
+            if len(found.members) not in (1, len(test)) and not is_known:
                 label = free_name(named(found.strategy, found.members), result)
                 chosen = {name: test[name] for name in found.members}
                 item = _fit(closed[found.strategy], chosen, found.members, fitting)

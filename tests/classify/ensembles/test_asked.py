@@ -80,6 +80,20 @@ def test_a_member_whose_name_could_be_two_is_not_guessed(entry, others):
     assert asked(["mean of c + aa + b"], ["a + b", "aa", "b", "c"])
 
 
+def test_the_best_subset_is_not_added_where_it_is_named():
+    test, _, _ = draw(4, 60, seed=1)
+    dev, truth, _ = draw(4, 80, seed=2)
+    groups = np.arange(80) // 8
+
+    def names(*strategies):
+        found = combine_all(test, strategies, dev, truth, groups, subsets=True)
+        return [name for name in found if name not in test]
+
+    alone, best = names("mean")
+    assert best.startswith("mean of ")
+    assert names("mean", best) == [alone, best]
+
+
 def test_ensembles_whose_long_names_begin_alike_have_folders_of_their_own(tmp_path):
     names = [f"mean of {'voice-' * 12} + {other}" for other in ("text", "face")]
     first, second = (ensemble_folder(tmp_path, name) for name in names)
