@@ -10,6 +10,7 @@ import click
 
 from ..cache.commands.terminal import PATH
 from ..cache.errors import InputError, check_number, nearest
+from ..cache.manifest.column_names import BLANK_LABEL
 
 SCALE = "Standardise the features: true, false, or within each speaker, language or dataset."
 
@@ -19,7 +20,7 @@ TASK = click.option("--task", required=True, help=_TASKS)
 TASK_OR_LABELS = click.option("--task", help=f"{_TASKS}  [default: from the labels]")
 UNLABELLED = click.option(
     "--unlabelled",
-    type=click.Choice(["error", "drop"]),
+    type=click.Choice(BLANK_LABEL),
     default="error",
     show_default=True,
     help="Clips without a label: an error, or left out.",

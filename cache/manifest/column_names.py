@@ -6,6 +6,9 @@ import re
 import unicodedata
 from functools import lru_cache
 
+#: what a clip without a label means
+BLANK_LABEL = ("error", "drop")
+
 #: our name -> other names; those of a list count where none of the lists before it is there
 ALIASES: dict[str, tuple[tuple[str, ...], ...]] = {
     "id": (

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache.errors import InputError, expected_one_of, listed, nearest, one_of
+from ...cache.manifest.column_names import BLANK_LABEL
 from ...cache.manifest.tables.cells import rated
 from .estimates import Estimates
 from .task import Task
@@ -143,7 +144,7 @@ class ScaleTask(Task):
             A column that is not there, a cell that is not a number or is out of range, and, unless
             `blank` is "drop", a clip without any rating.
         """
-        one_of(blank, ("error", "drop"), "blank")
+        one_of(blank, BLANK_LABEL, "blank")
         values = self.ratings(clips)
         rated: np.ndarray = np.array(np.isfinite(values).any(axis=1))
         if not rated.any():

@@ -24,6 +24,7 @@ from affekt.notebook import shown
 
 from ...cache.errors import InputError, expected_one_of, listed, nearest, one_of
 from ...cache.files.home_folder import at_home
+from ...cache.manifest.column_names import BLANK_LABEL
 from ...cache.manifest.manifest import check_manifest
 from ...cache.manifest.tables.cells import text_of
 from .located_yaml import read_yaml
@@ -284,7 +285,7 @@ class Task:
             If raw labels are unknown or blank: each with its count, first line and nearest name.
         """
         check_manifest(clips)
-        one_of(blank, ("error", "drop"), "blank")
+        one_of(blank, BLANK_LABEL, "blank")
         clips.column("label")
         known: dict[tuple[str, str], str | None] = {}
         unknown: dict[str, list[int]] = {}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache.errors import InputError, one_of
+from ...cache.manifest.column_names import BLANK_LABEL
 from ...cache.manifest.manifest import check_manifest
 from ...cache.space import Space
 from ..data.splitting import leaks
@@ -124,7 +125,7 @@ def probe(
     (2, 5)
     """
     check_manifest(clips)
-    one_of(unlabelled, ("error", "drop"), "unlabelled")
+    one_of(unlabelled, BLANK_LABEL, "unlabelled")
     task = task if isinstance(task, Task) else Task.of(task)
     values = _values(task, C=C, alpha=alpha)
     named = _named(spaces)

@@ -14,6 +14,7 @@ from typing import Any
 
 from ....cache.errors import InputError, expected_one_of, in_shell, nearest
 from ....cache.files.home_folder import at_home
+from ....cache.manifest.column_names import BLANK_LABEL
 from ....cache.manifest.tables import SUFFIXES
 from ...data.located_yaml import Located, expanded, place, read_yaml
 from ...models.scalers.scaling import check_scale
@@ -141,9 +142,9 @@ class Recipe:
         if task.endswith((".yaml", ".yml")):
             task = str(place(top["task"], "task", folder))
         unlabelled = _text(keys, "unlabelled", "error")
-        if unlabelled not in (known := ["error", "drop"]):
+        if unlabelled not in BLANK_LABEL:
             keys["unlabelled"].fail(
-                f"unlabelled is {unlabelled!r}; {expected_one_of(unlabelled, known)}"
+                f"unlabelled is {unlabelled!r}; {expected_one_of(unlabelled, BLANK_LABEL)}"
             )
         return cls(
             path=Path(path),
