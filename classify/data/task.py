@@ -30,7 +30,7 @@ from ...cache.manifest.tables.cells import text_of
 from .located_yaml import read_yaml
 from .predictions import Predictions
 from .task_file import NOT_A_TASK, check_label, is_numeric, plain_spec, spec_of
-from .vocabulary import any_case, resolve, shipped, unknown_labels, whole
+from .vocabulary import any_case, check_signs, resolve, shipped, unknown_labels, whole
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -304,7 +304,7 @@ class Task:
                 dropped[pair[0]] += 1
         if unknown:
             raise InputError(unknown_labels(self.name, self.labels, self.map, unknown, clips))
-        self._check_signs(known, clips)
+        check_signs(self.map, self._corpus, known, clips.source)
         return Encoded(result, dict(sorted(dropped.items())))
 
     def select(self, clips: Manifest, *, blank: str = "error") -> tuple[Manifest, dict[str, int]]:
@@ -376,25 +376,12 @@ class Task:
                 f"expected at least two of {', '.join(self.labels)}"
             )
 
+    def far_outside(self, values: np.ndarray) -> np.ndarray:
+        """Whether numbers are far outside of a scale, `(clips,)`; probabilities never are."""
+        return np.zeros(len(values), dtype=bool)
+
     def _corpus(self, dataset: str) -> Mapping[str, str | None]:
         return self.corpora.get(unicodedata.normalize("NFC", dataset).casefold(), {})
-
-    def _check_signs(self, pairs: Iterable[tuple[str, str]], clips: Manifest) -> None:
-        """Ask where 0 may be negative (of 0 and 1) or neutral (of -1, 0 and 1)."""
-        if not {"-1", "0"} <= self.map.keys():
-            return
-        raws: dict[str, set[str]] = {}
-        for raw, dataset in pairs:
-            raws.setdefault(dataset, set()).add(raw if raw in self._corpus(dataset) else whole(raw))
-        for dataset, found in raws.items():
-            if "0" in found and "-1" not in found and "0" not in self._corpus(dataset):
-                of = f" of {dataset}" if dataset else ""
-                low, middle, high = (self.map.get(raw) for raw in ("-1", "0", "1"))
-                raise InputError(
-                    f"{clips.source}: the labels{of} hold 0 and no -1: is 0 {middle}, or is it"
-                    f" {low}, as of 0 and 1? Say so in a task file, such as"
-                    f' labels: {{{low}: ["0"], {high}: ["1"]}}, or write the words into the table'
-                )
 
     def _key(self, raw: str) -> str:
         return any_case(raw) if self.ignore_case else unicodedata.normalize("NFC", raw)

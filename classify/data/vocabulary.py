@@ -184,6 +184,39 @@ def whole(raw: str) -> str:
     return number if zeros and not zeros.strip("0") and number.lstrip("+-").isdecimal() else raw
 
 
+def check_signs(
+    labels: Mapping[str, str | None],
+    corpus: Callable[[str], Mapping[str, str | None]],
+    pairs: Iterable[tuple[str, str]],
+    source: str,
+) -> None:
+    """Ask where 0 may be negative (of 0 and 1) or neutral (of -1, 0 and 1).
+
+    Parameters
+    ----------
+    labels, corpus
+        Raw label to task label, and the same of the corpus with a name.
+    pairs
+        Raw labels, each with the name of its corpus.
+    source
+        The manifest, for messages.
+    """
+    if not {"-1", "0"} <= labels.keys():
+        return
+    raws: dict[str, set[str]] = {}
+    for raw, dataset in pairs:
+        raws.setdefault(dataset, set()).add(raw if raw in corpus(dataset) else whole(raw))
+    for dataset, found in raws.items():
+        if "0" in found and "-1" not in found and "0" not in corpus(dataset):
+            of = f" of {dataset}" if dataset else ""
+            low, middle, high = (labels.get(raw) for raw in ("-1", "0", "1"))
+            raise InputError(
+                f"{source}: the labels{of} hold 0 and no -1: is 0 {middle}, or is it"
+                f" {low}, as of 0 and 1? Say so in a task file, such as"
+                f' labels: {{{low}: ["0"], {high}: ["1"]}}, or write the words into the table'
+            )
+
+
 def left_out_note(left_out: Mapping[str, int]) -> list[str]:
     """Return a line on the clips that a task leaves out, by raw label; none if there are none.
 

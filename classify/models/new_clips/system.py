@@ -19,7 +19,6 @@ from ....cache.cache import Cache
 from ....cache.errors import InputError, listed
 from ....cache.manifest import Manifest
 from ...data.predictions import Predictions
-from ...data.scales import ScaleTask
 from ..read_features import accepts_missing_side
 from .answer import OUTSIDE, UNLIKE, Answer, joined
 from .modalities_seen import Reason, Side, Trained, one_sided, reason_text, unusable
@@ -259,10 +258,9 @@ class System:
                     flags[UNLIKE] = [clip for clip in kept if clip in far]
             single = next(iter(members.values()))
             predictions = single if self.replay is None else self.replay.combine(members)
-            if isinstance(self.task, ScaleTask):
-                outside = np.flatnonzero(self.task.far_outside(predictions.proba))
-                if len(outside):
-                    flags[OUTSIDE] = [predictions.ids[row] for row in outside]
+            outside = np.flatnonzero(self.task.far_outside(predictions.proba))
+            if len(outside):
+                flags[OUTSIDE] = [predictions.ids[row] for row in outside]
         return Answer(
             predictions,
             {name: code for name, (code, _) in failed.items()},
