@@ -61,7 +61,8 @@ shown = partial(click.option, show_default=True)
 @shown(
     "--strategies",
     default="mean,max",
-    help="Ensembles, with commas, or none; 'mean of A + B' is of these members alone.",
+    help="Ensembles, with commas; none compares the given systems alone. 'mean of A + B' combines "
+    "these members alone.",
 )
 @shown("--group", default="speaker", help="Column of groups to resample as a whole.")
 @shown("--by", default="language", help="Columns, with commas, that get a table each.")
