@@ -77,14 +77,12 @@ class Joined(Generic[P]):
         folds = [] if split is None else [split] if isinstance(split, Split) else list(split)
         joined = cls(test, tuning, folds, options)
         if tuning is not None and not options.allow_overlap:
-            tuning.warnings += joined.check_apart()
+            tuning.warnings += joined.check_apart(tuning.clips)
         return joined
 
-    def check_apart(self) -> list[str]:
+    def check_apart(self, dev: Manifest) -> list[str]:
         """Check that dev and test share nothing; of folds, test and what is learnt for it."""
-        if self.tuning is None:
-            return []
-        dev, test = self.tuning.clips, self.test.clips
+        test = self.test.clips
         learnt = self.learnt_apart()
         if sum(len(tested) for tested, _ in learnt) < len(test):
             return check_apart(dev, test)
