@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from affekt.classify.evaluation.analyses.conformal import ConformalSets
-from affekt.classify.evaluation.scores.scoring import discordant, family_of, pairs
+from affekt.classify.evaluation.scores.pair_tests import discordant, family_of, pairs
 from affekt.classify.metrics.bootstrap import resample
 from affekt.classify.metrics.detectable import detectable
 from affekt.classify.metrics.max_t import max_t

@@ -20,7 +20,8 @@ from affekt.classify.ensembles.combining import combine_all
 from affekt.classify.evaluation.analyses.abstention import threshold
 from affekt.classify.evaluation.scores.dev_choice import choice
 from affekt.classify.evaluation.scores.gaps import gaps
-from affekt.classify.evaluation.scores.scoring import family_of, mean_interval
+from affekt.classify.evaluation.scores.pair_tests import family_of
+from affekt.classify.evaluation.scores.scoring import mean_interval
 from affekt.classify.evaluation.stages import best_on_dev
 from affekt.classify.experiments.results.repeats import spread
 from affekt.classify.metrics.bootstrap import resample

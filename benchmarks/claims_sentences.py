@@ -17,7 +17,8 @@ from affekt.classify.data.votes import Votes
 from affekt.classify.evaluation.analyses.conformal import ConformalSets
 from affekt.classify.evaluation.analyses.seed_variance import seed_spread
 from affekt.classify.evaluation.analyses.split_sanity import check_relation
-from affekt.classify.evaluation.scores.scoring import discordant, mean_interval
+from affekt.classify.evaluation.scores.pair_tests import discordant
+from affekt.classify.evaluation.scores.scoring import mean_interval
 from affekt.classify.evaluation.scores.verdicts import EQUAL, LEAST_FOR_EQUAL
 from affekt.classify.evaluation.scores.vote_scores import compare_votes
 from affekt.classify.metrics.bootstrap import resample, resample_crossed

@@ -32,7 +32,7 @@ from .compare_options import CompareOptions
 from .comparison import Comparison
 from .dev_and_test import LEARN_SHARES, rarer_on_dev
 from .joining import Joined
-from .scores import scoring
+from .scores import pair_tests, scoring
 from .scores.dev_choice import choice
 from .scores.verdicts import one_answer
 from .stages import EVERY, Stages, mean_of_all
@@ -304,7 +304,7 @@ class Labels(Stages[Part]):
 
     def pairs(self, first: str | None) -> list[dict[str, Any]]:
         """Test pairs of systems on UAR."""
-        return scoring.pairs(
+        return pair_tests.pairs(
             self.test.codes,
             {name: one.codes for name, one in self.systems.items()},
             self.test.groups,
@@ -317,7 +317,7 @@ class Labels(Stages[Part]):
 
     def by(self, column: str) -> dict[str, Any]:
         """Score every system within each value of a column, with the gaps of the best."""
-        asked = scoring.pairs_of(sorted(self.systems), self.pairs_of)
+        asked = pair_tests.pairs_of(sorted(self.systems), self.pairs_of)
         return scoring.table_by(self.joined, self.systems, column, self.best, asked)
 
     def analyses(self, seeds: Mapping[str, Mapping[str, Predictions]]) -> dict[str, Any]:

@@ -24,8 +24,9 @@ from ..metrics.concordance import MEASURES, Measured, max_t_ccc, shares_of_ccc
 from ..metrics.max_t import MaxT, allow_for_unseen
 from ..metrics.scored_clips import Rated
 from .scores.dev_choice import N_DRAWS, choose
+from .scores.pair_tests import pairs_of
 from .scores.rater_scores import compare_raters
-from .scores.scoring import by_value, left_out, means_over_values, pairs_of
+from .scores.scoring import by_value, left_out, means_over_values
 from .scores.verdicts import verdict_of_pair
 from .scores.within_values import correct_for_values, differences
 from .stages import EVERY, Stages, mean_of_all

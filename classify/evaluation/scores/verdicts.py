@@ -49,7 +49,7 @@ def verdict_of_pair(row: Mapping[str, Any], measure: str = "uar") -> str:
     Parameters
     ----------
     row
-        A row of `scoring.pairs`, or of `Numbers.pairs` where the measure is "ccc".
+        A row of `pair_tests.pairs`, or of `Numbers.pairs` where the measure is "ccc".
 
     Examples
     --------

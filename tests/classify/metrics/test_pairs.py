@@ -7,7 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from affekt.classify.evaluation.scores.scoring import family_of, pairs
+from affekt.classify.evaluation.scores.pair_tests import family_of, pairs
 from affekt.classify.metrics import detectable as detectable_
 from affekt.classify.metrics.bootstrap import resample
 from affekt.classify.metrics.detectable import detectable, groups_needed

@@ -126,12 +126,12 @@ def test_a_save_during_a_run_and_one_in_two_steps(folder):
 
 
 def test_the_table_comes_before_the_tests_and_the_curves(folder, monkeypatch):
-    from affekt.classify.evaluation.scores import scoring
+    from affekt.classify.evaluation.scores import pair_tests
     from affekt.classify.experiments.run import run
 
     events = []
-    pairs = scoring.pairs
-    monkeypatch.setattr(scoring, "pairs", lambda *row: events.append("pairs") or pairs(*row))
+    pairs = pair_tests.pairs
+    monkeypatch.setattr(pair_tests, "pairs", lambda *row: events.append("pairs") or pairs(*row))
 
     path = folder / "recipe.yaml"
     text = RECIPE.replace("{scheme: group-kfold, n_splits: 3}", "{scheme: speaker}")
