@@ -76,6 +76,9 @@ def _asked(entry: str | Ensemble, members: Collection[str]) -> Asked:
             raise InputError(
                 f"{entry!r}: rename the member {one!r}, since {PLUS!r} separates members"
             )
+    close = [one.strip() for one in some.split(PLUS.strip())]
+    if {*close} <= {*members}:  # a+b; otherwise a name may have a + of its own
+        chosen = close
     for one in chosen:
         if one not in members:
             raise InputError(f"{entry!r}: unknown member {one!r}; {expected_one_of(one, members)}")

@@ -129,7 +129,7 @@ def combine_all(
         known = {(one.rule.name, one.members) for one in ensembles}
         for found in search(plain, fitting.truth, [*closed], fitting.folds):
             is_known = (found.strategy, found.members) in known
-            if len(found.members) not in (1, len(test)) and not is_known:
+            if len(found.members) > 1 and not is_known:
                 label = free_name(named(found.strategy, found.members), result)
                 chosen = {name: test[name] for name in found.members}
                 item = _fit(closed[found.strategy], chosen, found.members, fitting)

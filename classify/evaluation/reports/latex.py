@@ -9,7 +9,7 @@ from .markdown.column_tables import divides_like, row_name, systems_in_rows
 from .markdown.difference_sections import comparisons
 from .markdown.dimension_report import by_dimension
 from .markdown.markdown_tables import MEASURES, has_mean_intervals, mean_uar, score
-from .markdown.system_order import best_of, columns, groups_of, of_groups, ordered
+from .markdown.system_order import best_of, columns, exchanged, groups_of, of_groups, ordered
 from .sections import Data
 
 MOST_SYSTEMS = 6  # columns of a table
@@ -124,8 +124,8 @@ def pairs_table(data: Data) -> str:
         )
     header = [f"{latex(first)} vs", what, rf"$\Delta${title}", "$p$", "$p$ corrected"]
     caption = (
-        f"{latex(first)} against the others; $p$ of exchanging systems within whole "
-        f"{latex(groups_of(data))}, but at least that of a t test with one more, contradicting "
+        f"{latex(first)} against the others; $p$ of exchanging systems "
+        f"{latex(exchanged(data))}, but at least that of a t test with one more, contradicting "
         f"group; corrected by step-down max-T for {comparisons(data['pairs'])}."
     )
     return _table(header, rows, caption, "tab:pairs")

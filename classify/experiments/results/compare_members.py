@@ -36,6 +36,8 @@ from ..recipes.lines import SettingError
 from ..recipes.prepared import Prepared
 from .uses_of_test import record_use, uses_file
 
+MANY_UNKNOWN = 0.05  # share of the texts of an encoder
+
 
 def compare_members(
     ready: Prepared, division: Division, on_table: Callable[[str], object]
@@ -119,6 +121,15 @@ def add_run(
     for name, member in division.members.items():
         if far := [clip for part in member.parts for clip in part.get("unlike_training", ())]:
             text = unlike_text(f"member {name}", far, len(member.test))
+            warnings.append(Finding(text, Kind.CLIPS))
+    for name, stored in ready.stored.items():
+        unknown = stored.remarks.get("unknown_tokens", 0)
+        if unknown > MANY_UNKNOWN * len(stored.there):
+            text = (
+                f"most characters of {unknown} of {len(stored.there)} texts are not in the "
+                f"vocabulary of {name}: their embeddings hardly differ. Choose an encoder of the "
+                "language and script"
+            )
             warnings.append(Finding(text, Kind.CLIPS))
     rated = task_votes(ready.labelled.select(shared), ready.task) if recipe.votes else None
     if rated and "label" not in ready.clips.taken and (tied := rated.tied):

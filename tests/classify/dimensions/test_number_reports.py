@@ -14,11 +14,12 @@ from affekt.classify.evaluation.reports.pictures.kinds import Dots
 from affekt.classify.heads import RidgeHead
 
 
-def compared(*dimensions: str) -> Comparison:
+def compared(*dimensions: str, by: tuple[str, ...] = ("language",)) -> Comparison:
     """Return a comparison of two systems on 40 clips of 8 speakers and two languages."""
     rng = np.random.default_rng(0)
     rows = [
         {"id": f"c{i}", "text": "t", "speaker": f"s{i % 8}", "language": ["deu", "eng"][i % 2]}
+        | {"dataset": ["emodb", "ravdess"][i % 2]}
         | {name: f"{1 + (i + at) % 7}" for at, name in enumerate(dimensions)}
         for i in range(40)
     ]
@@ -28,7 +29,7 @@ def compared(*dimensions: str) -> Comparison:
         name: Estimates(clips.ids, dimensions, rng.uniform(1, 7, (40, len(dimensions))))
         for name in ("a", "b")
     }
-    return compare(systems, clips, Task.from_spec(task), strategies=[], n_resamples=50)
+    return compare(systems, clips, Task.from_spec(task), strategies=[], by=by, n_resamples=50)
 
 
 def test_every_dimension_is_drawn_and_means_are_called_means():
@@ -47,6 +48,13 @@ def test_every_dimension_is_drawn_and_means_are_called_means():
     assert drawn["systems"].measure == "mean CCC"
     assert "\nmeans of arousal, valence; the report has each" in found.table()
     assert "bootstrap. Means over arousal, valence.}" in tables(found.data)
+
+
+def test_columns_that_divide_the_clips_alike_are_shown_once():
+    text = compared("arousal", "valence", by=("language", "dataset")).report()
+    assert "CCC by dataset\n\nThe same as by language, since it divides" in text
+    assert "emodb is deu, ravdess is eng" in text
+    assert text.count("Each dimension, of") == 1
 
 
 def test_one_dimension_is_no_mean():

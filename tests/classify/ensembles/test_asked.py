@@ -80,6 +80,20 @@ def test_a_member_whose_name_could_be_two_is_not_guessed(entry, others):
     assert asked(["mean of c + aa + b"], ["a + b", "aa", "b", "c"])
 
 
+def test_a_plus_without_blanks_joins_members_unless_it_is_in_a_name():
+    found = asked(["mean of b+c", "mean of a+b + c", "max of b +c"], ["a+b", "b", "c"])
+    assert [one.members for one in found] == [("b", "c"), ("a+b", "c"), ("b", "c")]
+    assert found[0].name == "mean of b + c"
+
+
+def test_all_members_are_a_subset_where_no_ensemble_has_them_all():
+    test, _, _ = draw(3, 60, seed=1)
+    dev, truth, _ = draw(3, 80, seed=2)
+    groups = np.arange(80) // 8
+    found = combine_all(test, ["max of m0 + m1"], dev, truth, groups, subsets=True)
+    assert "max of m0 + m1 + m2" in found
+
+
 def test_the_best_subset_is_not_added_where_it_is_named():
     test, _, _ = draw(4, 60, seed=1)
     dev, truth, _ = draw(4, 80, seed=2)

@@ -52,7 +52,8 @@ def recipe(tmp_path_factory):
 
 def test_a_report_counts_texts_of_unknown_characters(recipe):
     text = (recipe / "out" / "report.md").read_text(encoding="utf-8")
-    assert "Most characters of 12 texts are not in the vocabulary of text" in text
+    warning = "- most characters of 12 of 30 texts are not in the vocabulary of text: "
+    assert warning in text[text.index("## Warnings") :]
     data = json.loads((recipe / "out" / "comparison.json").read_text(encoding="utf-8"))
     assert data["run"]["remarks"] == {"text": {"unknown_tokens": 12}}
 

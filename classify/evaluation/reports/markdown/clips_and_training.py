@@ -66,12 +66,6 @@ def describe_run(run: Mapping[str, Any], source: str, measure: str = "UAR") -> l
     for name, counts in run.get("remarks", {}).items():
         words = ", ".join(f"{count} {md(remark)}" for remark, count in counts.items())
         texts.append(f"Remarks on the clips that {md(name)} embedded: {words}.")
-        if unknown := counts.get("unknown_tokens"):
-            texts.append(
-                f"**Most characters of {unknown} texts are not in the vocabulary of {md(name)}**"
-                " (`unknown_tokens`): their embeddings hardly differ. Choose an encoder of the"
-                " language and script."
-            )
     settings = [
         line for name, one in run["members"].items() for line in _settings(name, one, measure)
     ]

@@ -22,13 +22,16 @@ MOST_GROUPS = 15
 MOST_DIFFERENCES = 30
 
 
-def column_sections(data: Data) -> list[Section]:
+def column_sections(
+    data: Data, section_of: Callable[[Data, str], Section] | None = None
+) -> list[Section]:
     """Return a section for each column that divides the clips, one for those that do so alike."""
+    section_of, measure = section_of or _by, columns(data)[0][1]
     sections = []
     for column in data["by"]:
         other = divides_like(data, column)
         if other is None:
-            sections.append(_by(data, column))
+            sections.append(section_of(data, column))
             continue
         mine, theirs = (_rows_by_value(data, name) for name in (column, other))
         names = {row: value for value, row in theirs.items()}
@@ -38,7 +41,7 @@ def column_sections(data: Data) -> list[Section]:
             f"The same as by {md(other)}, since it divides the test clips in the same way: "
             f"{some(shown)}."
         )
-        sections.append(Section(f"UAR by {column}", [text], column=column))
+        sections.append(Section(f"{measure} by {column}", [text], column=column))
     return sections
 
 

@@ -13,7 +13,7 @@ from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
 from ...scores.verdicts import EQUAL, LEAST_FOR_EQUAL
 from ..sections import Data, Section
-from .system_order import best_of, groups_of
+from .system_order import best_of, exchanged, groups_of
 
 MOST_PAIRS = 45
 UNSEEN = (
@@ -50,7 +50,7 @@ def number_differences(data: Data) -> list[Section]:
         "Each line: difference in CCC (mean over dimensions) with its interval; p, how often "
         "chance alone gives such a difference if both systems are equally good; p corrected "
         f"for the {comparisons(pairs)} made here; in how many {column} which system has "
-        f"the smaller absolute error. The test exchanges the two systems within whole {column} "
+        f"the smaller absolute error. The test exchanges the two systems {md(exchanged(data))} "
         f"({how} exchanges) and computes CCC again; the correction is the step-down max-T of "
         f"Westfall and Young. {UNSEEN} The interval is for one pair alone. "
         '"No difference can be shown" does not mean that there is none.'
@@ -101,13 +101,12 @@ def how_tested(data: Data) -> list[Section]:
         return []
     how = _exchanges(pairs)
     text = (
-        "The test exchanges the two systems within whole "
-        f"{column} ({how} exchanges); the correction for the {comparisons(pairs)} made here is the "
-        f"step-down max-T of Westfall and Young. {UNSEEN} The interval is "
-        f"for one pair alone and assumes that the {column} are roughly normally distributed, so "
-        "it can exclude 0 where the test shows no difference. Two systems are called equal "
-        f"within {EQUAL:g} if the whole interval is, and if there are at least {LEAST_FOR_EQUAL} "
-        f"{column}."
+        f"The test exchanges the two systems {md(exchanged(data))} ({how} exchanges); the "
+        f"correction for the {comparisons(pairs)} made here is the step-down max-T of Westfall and "
+        f"Young. {UNSEEN} The interval is for one pair alone and assumes that the {column} are "
+        "roughly normally distributed, so it can exclude 0 where the test shows no difference. "
+        f"Two systems are called equal within {EQUAL:g} if the whole interval is, and if there are "
+        f"at least {LEAST_FOR_EQUAL} {column}."
     )
     return [Section("How differences were tested", [text, _detectable(pairs, column)])]
 

@@ -11,7 +11,7 @@ from ....data.escape import md
 from ..sections import Data, Section, Table
 from .analysis_sections import transfer_section
 from .choice_on_dev import headline, how_chosen
-from .column_tables import differences_within, table_of
+from .column_tables import column_sections, differences_within, table_of
 from .difference_sections import number_differences
 from .markdown_tables import number, score
 from .provenance import how_made, this_report, times_section
@@ -30,7 +30,7 @@ def number_report(data: Data) -> list[Section]:
         *_raters(data),
         *_each_group(data),
         *number_differences(data),
-        *(_by(data, column) for column in data["by"]),
+        *column_sections(data, _by),
         *([transfer_section(data["transfer"])] if data.get("transfer") else []),
         this_report(data),
         *times_section(data),

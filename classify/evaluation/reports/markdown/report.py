@@ -144,8 +144,8 @@ def _measures(data: Data) -> Section:
             )
         if data["groups"]["effective"] < 0.6 * count:
             text += (
-                " A few of them have most of the clips: together they tell as much as "
-                f"{data['groups']['effective']:.1f} of equal size would."
+                " They count unequally, since some have more clips or rarer labels: together they "
+                f"tell as much as {data['groups']['effective']:.1f} that count equally would."
             )
     text += order_of(data)
     if data["dev"]:

@@ -82,6 +82,12 @@ def groups_of(data: Data, count: int | None = None) -> str:
     return group_noun(None if single else column, groups if count is None else count)
 
 
+def exchanged(data: Data) -> str:
+    """Return within what a test exchanges two systems."""
+    groups = groups_of(data)
+    return f"on {groups}" if groups == group_noun(None, 2) else f"within whole {groups}"
+
+
 def of_groups(clips: int, groups: int, noun: str, what: str = "clips") -> str:
     """Return how many clips there are, and of how many groups unless each clip is its own.
 

@@ -95,6 +95,18 @@ def test_every_speaker_is_shown_and_the_worst_is_named():
     assert "lowest 0.500 (s2), median 1.000, highest 1.000" in found.report()
 
 
+def test_single_clips_are_not_whole_groups_with_many_clips():
+    rows = [{"id": f"c{i}", "text": "-", "label": "x" if i % 12 else "y"} for i in range(60)]
+    truth, task = Manifest.from_rows(rows), Task.from_labels(["x", "y"])
+    draws = np.random.default_rng(0).dirichlet(np.ones(2), (2, 60))
+    systems = {n: Predictions(truth.ids, ["x", "y"], p) for n, p in zip("ab", draws, strict=True)}
+    found = compare(systems, truth, task, groups=None, n_resamples=100)
+    text = found.report()
+    assert "exchanges the two systems on single clips (" in text
+    assert "whole single clips" not in text + tables(found.data)
+    assert "some have more clips or rarer labels: together they tell as much as 18.3" in text
+
+
 @pytest.mark.parametrize("group", ["id", "speaker", None])
 def test_unknown_speakers_are_the_first_thing_to_doubt(group):
     rows = [{"id": f"c{i}", "text": "-", "label": "xy"[i % 2]} for i in range(24)]
