@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     "columns",
     metavar="NAME=COLUMN",
     multiple=True,
-    help="Read a column under a name of affekt, such as label=Emoción (repeatable).",
+    help="Give a column the name that affekt uses, such as label=Emoción (repeatable).",
 )
 @click.option("--dedupe", is_flag=True, help="Keep only the first of identical rows.")
 @JSON

@@ -51,9 +51,9 @@ def _way_out(found: Named) -> str:
         return "; ".join(unread)
     return (
         f"{_source_of_ids(found) or 'correct them'}; if several annotators rated a "
-        "clip, put their answers into one row, a column for each (rater1, rater2 ...; of ratings "
-        "valence_R1, valence_R2 ...), or labels into a table of id and label that a recipe names "
-        "as votes: TABLE"
+        "clip, put their answers into one row, with a column for each (rater1, rater2 ..., or "
+        "valence_R1, valence_R2 ... for ratings), or their labels into a table with the columns "
+        "id and label, and name it in the recipe: votes: TABLE"
     )
 
 

@@ -67,12 +67,12 @@ def described(clips: Manifest, kind: str) -> dict[str, Any]:
     if "label" not in clips and (rated := ratings(clips)):
         columns["label"] = (
             f"none; {listed(list(rated.values()))} look{'s' * (len(rated) == 1)} like ratings of "
-            f"{listed(list(rated))}: affekt init makes a regression task of them"
+            f"{listed(list(rated))}: affekt init makes a regression task from them"
         )
     elif "label" not in clips and (by := raters_of_numbers(clips)):
         columns["label"] = (
             f"none; {listed([name for own in by.values() for name in own])} look like ratings of "
-            f"{listed(list(by))} by several people: affekt init makes a regression task of them"
+            f"{listed(list(by))} by several people: affekt init makes a regression task from them"
         )
     elif "label" not in clips and (several := raters(clips)):
         columns["label"] = (

@@ -90,7 +90,7 @@ class RatingJob(LayerJob):
             same = ", ".join(f"{name} {np.nanmax(one):g}" for name, one in columns.items())
             raise InputError(
                 f"{self.clips.source}: all {len(self.clips)} clips have the same ratings ({same}), "
-                "so no layer can be told from another; expected ratings that differ"
+                "so layers cannot be compared; expected ratings that differ"
             )
         return [text for text in warnings if text]
 

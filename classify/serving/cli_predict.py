@@ -76,7 +76,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--keep-columns",
     is_flag=True,
-    help="Write the columns of the table too, a row for each of its clips (.csv).",
+    help="Also write the columns of the table, with a row for each of its clips (.csv).",
 )
 @click.pass_context
 def predict(

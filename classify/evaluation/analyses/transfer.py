@@ -129,8 +129,8 @@ def check_transfer(clips: Manifest, task: Task, by: str) -> list[str]:
         own = leaks.speakers(part) if known else part.ids
         if "" in own:
             raise InputError(
-                f"transfer by {by!r}: no speaker is known of {counted(own.count(''), 'clip')} of "
-                f"{value or '(blank)'}; expected one for each, so that no voice is in both "
+                f"transfer by {by!r}: {counted(own.count(''), 'clip')} of {value or '(blank)'} "
+                "without a speaker; expected one for each, so that no voice is in both "
                 "training and test"
             )
         if len(set(own)) < FEWEST_SPEAKERS:
