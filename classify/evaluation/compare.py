@@ -25,7 +25,7 @@ from ..ensembles.fixed_rules import Ensemble
 from ..metrics import measures as metrics
 from ..metrics.bootstrap import FEWEST_GROUPS, Resamples, resample, resample_crossed
 from ..metrics.bootstrap_proba import proba_intervals
-from ..metrics.scored_clips import Part, clusters, group_noun
+from ..metrics.scored_clips import Part, clusters, group_noun, single_clips
 from .analyses.all import extras
 from .compare_numbers import Numbers
 from .compare_options import CompareOptions
@@ -352,7 +352,8 @@ def _few_groups(joined: Joined[Part], drawn: Resamples) -> list[str]:
     of_count: dict[int, list[str]] = {}
     for code, count in drawn.few_groups().items():
         of_count.setdefault(count, []).append(str(labels[code]))
-    noun = group_noun(None if drawn.groups == len(joined.test.codes) else groups)
+    single = single_clips(joined.test.clips, groups)
+    noun = group_noun(None if drawn.groups == len(joined.test.codes) else groups, single=single)
     guess = f"and the other intervals were widened by an estimate of how much {noun} differ"
     found = []
     for count, few in of_count.items():

@@ -15,7 +15,7 @@ import numpy as np
 from ..data.predictions import Predictions
 from ..data.splitting.findings import ranked, split_warnings
 from ..ensembles.combining import Combined
-from ..metrics.scored_clips import cluster_names
+from ..metrics.scored_clips import cluster_names, single_clips
 from .comparison import Comparison
 from .joining import Joined, P
 from .scores.dev_choice import choice_saw_test
@@ -76,6 +76,7 @@ class Stages(ABC, Generic[P]):
         self.draw()
         if choice:
             choice["apart"] = self._chosen_apart(choice["chosen"])
+        single = single_clips(self.test.clips, self.options.groups)
         data = {
             "format": FORMAT,
             "task": self.about_task(),
@@ -84,6 +85,7 @@ class Stages(ABC, Generic[P]):
             "groups": {
                 "column": self.options.groups,
                 **self.about_groups(),
+                **({"single": single} if single else {}),
                 "values": self._each_group(),
             },
             "splits": [fold.describe() for fold in self.joined.folds],
@@ -173,7 +175,7 @@ class Stages(ABC, Generic[P]):
         """Return the score of a system on some rows of test."""
 
     def _each_group(self) -> list[dict[str, Any]]:
-        """Score each system on each group; empty where each clip is a group of its own."""
+        """Score each system on each group, but for single clips."""
         codes = self.test.groups
         if self.options.groups is None or len(np.unique(codes)) == len(codes):
             return []
@@ -181,8 +183,10 @@ class Stages(ABC, Generic[P]):
         found = []
         for code in np.unique(codes):
             at = np.flatnonzero(codes == code)
+            group = names[at[0]]
+            if group.startswith("\0"):
+                continue
             scores = {name: self.score_group(at, one) for name, one in self.systems.items()}
-            group = names[at[0]].lstrip("\0")
             found.append({"group": group, "clips": len(at), self.of_group: scores})
         return found
 

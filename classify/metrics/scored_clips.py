@@ -157,6 +157,11 @@ def cluster_names(clips: Manifest, column: str | None) -> list[str]:
     return [name or f"\0{clip_id}" for name, clip_id in zip(names, clips.ids, strict=True)]
 
 
+def single_clips(clips: Manifest, column: str | None) -> int:
+    """Return how many clips are a group of their own because they lack a value of the column."""
+    return sum(name.startswith("\0") for name in cluster_names(clips, column))
+
+
 def clusters(clips: Manifest, column: str | None) -> tuple[np.ndarray, list[str]]:
     """Return the group code of each clip, `(clips,)`, and notes on the groups."""
     names = cluster_names(clips, column)
@@ -171,9 +176,8 @@ def clusters(clips: Manifest, column: str | None) -> tuple[np.ndarray, list[str]
             )
         ]
     found, codes = np.unique(np.array(names, dtype=object), return_inverse=True)
-    blank = sum(name.startswith("\0") for name in names)
     warnings = []
-    if blank:
+    if blank := single_clips(clips, column):
         warnings.append(
             f"{blank} of {len(names)} clips have no {column} and were treated as independent: "
             "intervals may be too narrow"
@@ -188,16 +192,20 @@ def clusters(clips: Manifest, column: str | None) -> tuple[np.ndarray, list[str]
     return codes, [Finding(text, Kind.GROUPS) for text in warnings]
 
 
-def group_noun(column: str | None, count: int = 2) -> str:
-    """Return what to call this many groups of a column.
+def group_noun(column: str | None, count: int = 2, single: int = 0) -> str:
+    """Return what to call this many groups of a column, some of them single clips without a value.
 
     Examples
     --------
     >>> group_noun("speaker"), group_noun("speaker", 1), group_noun("room"), group_noun(None)
     ('speakers', 'speaker', 'values of room', 'single clips')
+    >>> group_noun("speaker", 9, single=3)
+    'speakers and single clips'
     """
     if column in (None, "id"):
         return "single clips"
+    if single:
+        return f"{group_noun(column)} and single clips"
     if column == "speaker":
         return column + "s" * (count != 1)
     return f"value{'s' * (count != 1)} of {column}"

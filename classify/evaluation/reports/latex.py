@@ -28,7 +28,7 @@ def systems_table(data: Data) -> str:
         cells = [rf"\textbf{{{latex(name)}}}" if name == data["chosen"] else latex(name)]
         cells += [_score(test[key], with_interval=key == shown[0][0]) for key, _ in shown]
         rows.append(cells)
-    where = of_groups(clips, data["groups"]["count"], latex(groups_of(data)), "test clips")
+    where = of_groups(clips, data["groups"]["count"], latex(groups_of(data)), "test clip")
     caption = rf"Systems on {where}; {level}\,\% intervals by clustered bootstrap."
     if data.get("measure") == "ccc" and len(scales := data["task"]["labels"]) > 1:
         caption += f" Means over {latex(', '.join(scales))}."

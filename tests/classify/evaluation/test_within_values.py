@@ -9,6 +9,8 @@ from affekt.classify.data.estimates import Estimates
 from affekt.classify.data.predictions import Predictions
 from affekt.classify.data.task import Task
 from affekt.classify.evaluation.compare import compare
+from affekt.classify.evaluation.reports.markdown.column_tables import differences_within
+from affekt.classify.evaluation.reports.sections import Table
 
 LABELS = ("negative", "neutral", "positive")
 PER_SPEAKER, SPEAKERS = 9, {"deu": 7, "eng": 6, "spa": 4}  # four are too few for a test
@@ -91,3 +93,16 @@ def test_a_difference_within_a_language_is_that_of_its_clips_alone(task, make, m
     said = f"Differences in {lead} within each language: the first system less the other."
     assert f"{said} p corrected allows for the 6 tests. Not tested, with fewer than 5" in report
     assert "| language | first | other | difference | p | p corrected |" in report
+
+
+def test_of_many_differences_those_with_the_smallest_p_are_shown():
+    ps = [0.9 - i / 100 for i in range(40)]
+    values = {
+        f"v{i}": {"differences": [{"b": "y", "value": 0.0, "interval": [0, 0]} | one]}
+        for i, one in enumerate({"p": p, "p_corrected": 1.0} for p in ps)
+    }
+    data = {"by": {"season": {"values": values}}, "pairs_of": "x"}
+    text, table = differences_within(data, "season")
+    assert str(text).endswith("The 30 with the smallest p:")
+    assert isinstance(table, Table)
+    assert [row[0] for row in table.rows] == [f"v{i}" for i in reversed(range(10, 40))]

@@ -27,7 +27,7 @@ def headline(data: Data) -> str:
         how = f", {why}" if (why := why_chosen(data)) else ""
         chosen = f"Chosen on dev: **{md(name)}**{how}. On test its {title} is {value}"
         return f"{chosen}, on {of_groups(*where)}; {floor}."
-    clips = of_groups(*where, "test clips")
+    clips = of_groups(*where, "test clip")
     if len(names) == 1:
         return f"**{md(name)}** has a {title} of {value} on {clips}; {floor}."
     return (

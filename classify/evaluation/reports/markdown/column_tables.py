@@ -147,7 +147,8 @@ def differences_within(data: Data, column: str) -> list[str | Table]:
     if few := [md(value) for value, row in values.items() if not row.get("differences")]:
         text += f" Not tested, with fewer than {FEWEST_GROUPS} {md(groups_of(data))}: {some(few)}."
     if len(found) > MOST_DIFFERENCES:
-        found = sorted(found, key=lambda row: row[1]["p_corrected"])[:MOST_DIFFERENCES]
+        by_p = sorted(found, key=lambda row: (row[1]["p_corrected"], row[1]["p"]))
+        found = by_p[:MOST_DIFFERENCES]
         text += f" The {MOST_DIFFERENCES} with the smallest p:"
     rows = []
     for value, one in found:

@@ -6,6 +6,7 @@ Both are made from `Comparison.data` alone and hold no other number.
 from __future__ import annotations
 
 from .....cache.commands.terminal import aligned
+from .....cache.errors import counted
 from ....data.escape import md
 from ....metrics.scored_clips import NO_SPEAKERS
 from ...scores.verdicts import one_answer
@@ -49,7 +50,7 @@ def text_table(data: Data) -> str:
     single = count == data["test"]["clips"]
     groups = "taken as independent" if single else f"{count} {groups_of(data)}"
     groups = "speakers unknown" if NO_SPEAKERS in data["warnings"] else groups
-    foot = [f"{data['test']['clips']} test clips, {groups}{which} intervals"]
+    foot = [f"{counted(data['test']['clips'], 'test clip')}, {groups}{which} intervals"]
     if data.get("measure") == "ccc" and len(data["task"]["labels"]) > 1:
         foot.append(f"means of {some(data['task']['labels'])}; the report has each")
     if data["chosen"]:
@@ -144,8 +145,9 @@ def _measures(data: Data) -> Section:
             )
         if data["groups"]["effective"] < 0.6 * count:
             text += (
-                " They count unequally, since some have more clips or rarer labels: together they "
-                f"tell as much as {data['groups']['effective']:.1f} that count equally would."
+                f" The {column} count unequally, since some have more clips or rarer labels: "
+                f"together they tell as much as {data['groups']['effective']:.1f} that count "
+                "equally would."
             )
     text += order_of(data)
     if data["dev"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .....cache.errors import counted
 from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
 from ....metrics.scored_clips import group_noun
@@ -79,7 +80,8 @@ def groups_of(data: Data, count: int | None = None) -> str:
     column, groups = data["groups"]["column"], data["groups"]["count"]
     clips = data["test"]["clips"]
     single = groups == clips and count in (None, (data["dev"] or {}).get("clips"))
-    return group_noun(None if single else column, groups if count is None else count)
+    some = data["groups"].get("single", 0)
+    return group_noun(None if single else column, groups if count is None else count, some)
 
 
 def exchanged(data: Data) -> str:
@@ -88,7 +90,7 @@ def exchanged(data: Data) -> str:
     return f"on {groups}" if groups == group_noun(None, 2) else f"within whole {groups}"
 
 
-def of_groups(clips: int, groups: int, noun: str, what: str = "clips") -> str:
+def of_groups(clips: int, groups: int, noun: str, what: str = "clip") -> str:
     """Return how many clips there are, and of how many groups unless each clip is its own.
 
     Examples
@@ -96,7 +98,7 @@ def of_groups(clips: int, groups: int, noun: str, what: str = "clips") -> str:
     >>> of_groups(44, 9, "speakers"), of_groups(44, 44, "single clips")
     ('44 clips of 9 speakers', '44 clips')
     """
-    return f"{clips} {what}" + (f" of {groups} {noun}" if groups != clips else "")
+    return counted(clips, what) + (f" of {groups} {noun}" if groups != clips else "")
 
 
 def brackets(data: Data) -> str:

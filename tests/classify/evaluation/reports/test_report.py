@@ -107,6 +107,22 @@ def test_single_clips_are_not_whole_groups_with_many_clips():
     assert "some have more clips or rarer labels: together they tell as much as 18.3" in text
 
 
+def test_clips_without_a_speaker_are_not_called_speakers():
+    rows = [
+        {"id": f"c{i}", "text": "-", "label": "xy"[i % 2], "speaker": f"s{i % 8}" if i > 4 else ""}
+        for i in range(40)
+    ]
+    truth, task = Manifest.from_rows(rows), Task.from_labels(["x", "y"])
+    draws = np.random.default_rng(0).dirichlet(np.ones(2), (2, 40))
+    systems = {n: Predictions(truth.ids, ["x", "y"], p) for n, p in zip("ab", draws, strict=True)}
+    found = compare(systems, truth, task, n_resamples=100)
+    assert "40 test clips, 13 speakers and single clips; 95 %" in found.table()
+    assert "on 40 test clips of 13 speakers and single clips;" in found.report()
+    assert "13 speakers." not in found.report()
+    groups = [row["group"] for row in found.data["groups"]["values"]]
+    assert groups == [f"s{i}" for i in range(8)]
+
+
 @pytest.mark.parametrize("group", ["id", "speaker", None])
 def test_unknown_speakers_are_the_first_thing_to_doubt(group):
     rows = [{"id": f"c{i}", "text": "-", "label": "xy"[i % 2]} for i in range(24)]
