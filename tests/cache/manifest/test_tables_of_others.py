@@ -110,26 +110,6 @@ def test_what_is_wrong_is_said_with_what_to_do(tmp_path, name, data, message):
         read(tmp_path, data, name)
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("00:00:01,500", 1.5), ("90:01", 5401.0), ("PT1.5S", 1.5), ("PT1M", 60.0), ("P1D", 86400.0)],
-)
-def test_further_notations_of_a_time(tmp_path, text, seconds):
-    [clip] = read(tmp_path, f'file,start,finish\na.wav,"{text}",90000\n')
-    assert (clip.start, clip.end) == (seconds, 90000.0)
-
-
-def test_rows_of_one_file_that_differ_in_samples_of_no_rate_are_refused(tmp_path):
-    head, rows = "id,path,start_sample,end_sample", "1,a.wav,0,8000\n2,a.wav,8000,16000\n"
-    with pytest.raises(InputError, match=r"add a column sample_rate.*would be the whole file"):
-        read(tmp_path, f"{head}\n{rows}")
-    in_seconds = rows.replace("8000\n", "8000,0,1\n").replace("16000\n", "16000,1,2\n")
-    assert read(tmp_path, f"{head},start,end\n{in_seconds}").clip(1).end == 2.0
-    assert "samples of what rate" in notes(tmp_path, f"{head}\n{rows[: rows.index('2')]}")
-    with pytest.raises(InputError, match="start is '1_0', expected seconds"):
-        read(tmp_path, "path,start,end\na.wav,1_0,20\n")
-
-
 def notes(folder: Path, data: str) -> str:
     return "\n".join(read(folder, data).notes)
 
@@ -355,29 +335,6 @@ def test_a_sparse_table_is_refused(tmp_path):
         pytest.skip("the file system has no sparse files")
     with pytest.raises(InputError, match="a sparse file: of 30720 MiB hardly any was written"):
         Manifest.read(path)
-
-
-@pytest.mark.parametrize("rate", ["0", "nan", "-16000", "1e400", "16"])
-def test_samples_of_no_rate_are_not_read(tmp_path, rate):
-    rows = f"path,start_sample,end_sample,sample_rate\na.wav,1,9,16000\nb.wav,1,9,{rate}\n"
-    clips = read(tmp_path, rows)
-    assert "sample_rate is not a rate in Hz, such as 16000, in every row" in clips.notes[0]
-    with pytest.raises(InputError, match="each row would be the whole file"):
-        read(tmp_path, rows.replace("b.wav", "a.wav"))
-
-
-def test_huge_and_endless_times_are_read_as_times(tmp_path):
-    rows = [
-        "id,path,start,duration",
-        "1,a.wav,inf,-inf",
-        "2,a.wav,0,1e308",
-        f"3,a.wav,0,{'9' * 5000}",
-    ]
-    clips = read(tmp_path, "\n".join(rows))
-    assert clips["end"].tolist() == [-np.inf, 1e308, -np.inf]  # what is none is refused by extract
-    assert read(tmp_path, "path,start_ms,end_ms\na.wav,0,1e308\n")["end"].tolist() == [1e305]
-    clips = read(tmp_path, f"id,path,start,end\n1,a.wav,{'9' * 5000},{'9' * 5000}\n")
-    assert clips["end"].tolist() == [-np.inf]
 
 
 def test_json_under_the_names_of_files(tmp_path):

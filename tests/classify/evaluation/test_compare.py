@@ -10,7 +10,6 @@ import pytest
 from affekt.cache.errors import InputError
 from affekt.cache.manifest import Manifest
 from affekt.classify.data.predictions import Predictions
-from affekt.classify.data.splitting.schemes import splits
 from affekt.classify.data.task import Task
 from affekt.classify.evaluation.compare import compare
 from affekt.classify.evaluation.comparison import Comparison
@@ -304,44 +303,6 @@ def test_seeds_are_a_source_of_variance(setting):
     assert row["low"] <= row["mean"] <= row["high"]
     assert 0 < row["share"] <= 1  # these seeds have no error in common
     assert "## Seeds" in result.report()
-
-
-def test_forced_shared_speakers_carry_the_warning_and_the_audit_shows_them():
-    """No signal but who speaks: each speaker has a favourite label."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for i in range(400):
-        speaker = i % 20
-        label = RAW[LABELS[speaker % 3 if rng.random() < 0.7 else rng.integers(3)]]
-        rows.append({"id": f"c{i}", "text": "-", "label": label, "speaker": f"s{speaker}"})
-    table = Manifest.from_rows(rows)
-    with pytest.raises(InputError, match="allow_speaker_overlap"):
-        splits(table, "stratified")
-    [forced] = splits(table, "stratified", allow_speaker_overlap=True)
-    predictions = {"noise": member(forced.test, 0.0, 1)}
-    result = compare(predictions, forced.test, "valence", split=forced, n_resamples=200)
-    speaker = result.data["audit"]["factors"]["speaker"]
-    assert speaker["shortcut"]
-    assert speaker["uar"]["value"] > 0.6
-    assert any("speakers in both train and test" in text for text in result.data["warnings"])
-    assert "**shortcut**" in result.report()
-    [honest] = splits(table, "speaker")
-    clean = compare(
-        {"noise": member(honest.test, 0.0, 1)},
-        honest.test,
-        "valence",
-        split=honest,
-        n_resamples=200,
-    )
-    assert "no value of test is in train" in clean.data["audit"]["left_out"]["speaker"]
-
-
-def test_folds_of_one_scheme_are_audited_together(setting):
-    table = clips()
-    folds = splits(table, "leave-one-language-out")
-    result = compare(members(table), table, "valence", split=folds, n_resamples=50)
-    assert len(result.data["splits"]) == 2
-    assert result.data["audit"]["factors"]["words"]["clips"] == len(table)
 
 
 def test_conformal_and_abstaining_come_from_dev(setting):

@@ -19,7 +19,6 @@ from safetensors.torch import load_file, save_file
 from tests.support.encoder_models import TEXTS, backend, distance, model_folder, saved, tone
 
 CLIP = tone(8000)
-COMMIT, OTHER = "a1" * 20, "b2" * 20
 
 
 @pytest.fixture(autouse=True)
@@ -41,17 +40,6 @@ def rewrite(folder, change):
     """Change the dictionary of tensors of a checkpoint."""
     tensors = load_file(folder / "model.safetensors")
     save_file(change(tensors), folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def on_hub(name, cache, commits, monkeypatch):
-    """Lay a model out as the Hub's own cache does, with `main` at the first of `commits`."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
-    repository = cache / f"models--affekt--{name}"
-    for commit in commits:
-        copy(name, repository / "snapshots" / commit)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(commits[0])
-    return f"affekt/{name}", repository
 
 
 @pytest.mark.parametrize("name", ["xlsr", "wav2vec2-bert", "whisper", "bert", "deberta-v2"])
@@ -96,31 +84,6 @@ def test_the_embedding_of_masked_frames_may_be_missing(tmp_path):
     rewrite(folder, lambda t: {k: v for k, v in t.items() if "masked_spec_embed" not in k})
     [answer] = open_backend(str(folder)).embed([CLIP])
     assert distance(answer.values, backend("xlsr").embed([CLIP])[0].values) <= 1e-6
-
-
-def test_a_branch_is_resolved_once_and_the_commit_recorded(tmp_path, monkeypatch):
-    name, repository = on_hub("bert", tmp_path / "hub", [COMMIT, OTHER], monkeypatch)
-    opened = open_backend(name)
-    assert opened.describe()["encoder"]["commit"] == COMMIT
-    assert opened.describe()["encoder"]["name"] == name
-    (repository / "refs" / "main").write_text(OTHER)  # the branch moves on
-    assert opened.describe()["encoder"]["commit"] == COMMIT
-    assert open_backend(name).describe()["encoder"]["commit"] == OTHER
-    pinned = open_backend(name, revision=COMMIT)
-    assert pinned.describe() == opened.describe()
-    [ours], [local] = opened.embed([TEXTS[1]]), backend("bert").embed([TEXTS[1]])
-    assert distance(ours.values, local.values) <= 1e-6
-
-
-def test_what_is_not_here_is_refused_with_a_remedy(tmp_path, monkeypatch):
-    name, _ = on_hub("bert", tmp_path / "hub", [COMMIT], monkeypatch)
-    for wanted, revision in ((name, "c3" * 20), (name, "no-such-branch"), ("no/such-model", None)):
-        with pytest.raises(InputError, match=r"download|folder"):
-            open_backend(wanted, revision=revision)
-    with pytest.raises(InputError, match="folder"):
-        open_backend(str(tmp_path / "nothing here"))
-    with pytest.raises(InputError, match="revision"):
-        open_backend(str(model_folder("bert")), revision="main")
 
 
 def test_code_of_a_repository_is_never_run(tmp_path):
