@@ -217,6 +217,6 @@ def choice_saw_test(data: Mapping[str, Any]) -> list[str]:
     lead = "ccc" if "ccc" in apart else "uar"
     return [
         "dev holds clips that are tested in other folds, which can favour the chosen system: "
-        f"chosen anew for each fold without its test clips, the {lead.upper()} is "
+        f"chosen again for each fold without its test clips, the {lead.upper()} is "
         f"{apart[lead]['value']:.3f}"
     ]

@@ -57,7 +57,7 @@ def _chosen_apart(data: Data) -> str:
         return ""
     names = ", ".join(f"{md(name)} {count}" for name, count in found["systems"].items())
     return (
-        "Dev holds clips that are tested in other folds. Chosen anew for each of the "
+        "Dev holds clips that are tested in other folds. Chosen again for each of the "
         f"{sum(found['systems'].values())} folds without its test clips ({names}), the {title} on "
         f"test is {score(found[lead])}: that is what choosing in this way gives for other speakers."
     )
@@ -98,7 +98,7 @@ def _among_which(data: Data) -> str:
             f"Of {counts['all']} candidates{more}, {md(best)} has the highest {title} on dev, "
             f"{where}: {found['lead']:.3f} more than {md(mean)}, the mean of all members with "
             f"equal weights. The best of {found['systems']} systems can owe such a lead to luck; "
-            f"with {speakers} more than {found['needed']:.3f} is asked for, so the mean was taken. "
+            f"with {speakers} more than {found['needed']:.3f} is needed, so the mean was taken. "
             f"Its dev {title} of {value:.3f} is not the highest of many, {lifts}"
         )
         again = f"When {speakers} are drawn again from these, {md(best)} comes first in"

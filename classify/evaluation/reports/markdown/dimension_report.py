@@ -104,7 +104,7 @@ def _raters(data: Data) -> list[Section]:
         "Each rating is compared with the mean of the other raters of the clip, and each system "
         "with the same means, so that *one rater* and the systems can be compared with each "
         "other. These means are of fewer raters than the ratings above, so systems agree less "
-        f"with them. Clips that one person rated do not count. {'; '.join(counts)}."
+        f"with them. Clips with a single rating do not count. {'; '.join(counts)}."
     )
     return [Section("Raters", [text, Table(header, rows)])]
 
