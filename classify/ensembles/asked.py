@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ...cache.errors import InputError, expected_one_of
-from .fitted_rules import strategy
+from .fitted_rules import STRATEGIES, strategy
 from .fixed_rules import Ensemble
 
 PLUS = " + "  # separates members
@@ -61,6 +61,23 @@ def asked(entries: Sequence[str | Ensemble], members: Collection[str]) -> list[A
                 "each ensemble once"
             )
     return [*found.values()]
+
+
+def not_of_numbers(one: Asked, task: str) -> str:
+    """Return why an ensemble cannot be of a regression task; blank if it can.
+
+    Examples
+    --------
+    >>> not_of_numbers(asked(["median"], ["a", "b"])[0], "affect")
+    ''
+    """
+    if one.rule.of_numbers:
+        return ""
+    able = [name for name, kind in STRATEGIES.items() if kind.of_numbers]
+    return (
+        f"the ensemble {one.name!r} combines class probabilities, and the task {task!r} is a "
+        f"regression task; expected one of {', '.join(able)}"
+    )
 
 
 def _asked(entry: str | Ensemble, members: Collection[str]) -> Asked:

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from ...cache.errors import InputError, one_of
+from ..data.estimates import Estimates
 from ..data.predictions import Predictions
 from ..data.splitting.folds import deal_groups
 from ..metrics import measures as metrics
+from ..metrics.concordance import mean_ccc
 from .asked import asked, named
 from .calibration import CALIBRATORS, Calibrator, calibrator
 from .fixed_rules import Ensemble
@@ -88,7 +90,7 @@ def combine_all(
     strategies
         Names of `STRATEGIES`, perhaps with members (``mean of a + b``), or ensembles of your own.
     truth, groups
-        Label code and group code of each dev clip.
+        Label code, or ratings ``(clips, dimensions)``, and group code of each dev clip.
     calibrate
         Name of a calibrator, fitted for each member on dev.
     calibrate_fused
@@ -196,15 +198,17 @@ class _Dev:
         if truth is None:
             raise InputError("dev predictions without their true labels; expected both")
         first = next(iter(members.values()))
+        self.of_numbers = isinstance(first, Estimates)
         self.members, self.truth, self.calibrate = members, truth, calibrate
         self.calibrate_fused, self.tested = calibrate_fused, tested
         self._fitted: dict[bytes, dict[str, Calibrator]] = {}  # by rows of dev, and member
-        self.names = [first.labels[code] for code in truth]
+        self.names = [*truth] if self.of_numbers else [first.labels[code] for code in truth]
         groups = self.groups = np.arange(len(truth)) if groups is None else groups
         n_folds = min(5, len(np.unique(groups)))
         self.folds = np.zeros(len(truth), dtype=int)
         if n_folds > 1:
-            self.folds = deal_groups(truth, groups, [1 / n_folds] * n_folds, str(random_state))
+            alike = np.zeros(len(truth), int) if self.of_numbers else truth
+            self.folds = deal_groups(alike, groups, [1 / n_folds] * n_folds, str(random_state))
 
     def judge(self, item: Combined, predictions: Predictions | None) -> None:
         """Give a system its dev scores; none where it would be scored on what it learnt from."""
@@ -216,6 +220,8 @@ class _Dev:
             item.learnt["not_eligible"] = ONE_GROUP
 
     def score(self, predictions: Predictions) -> dict[str, float]:
+        if self.of_numbers:
+            return {"ccc": mean_ccc(self.truth, predictions.proba)}
         matrix = metrics.confusion_of_codes(self.truth, predictions.codes, len(predictions.labels))
         return {**metrics.summary(matrix), "nll": metrics.nll(self.truth, predictions.proba)}
 
@@ -324,4 +330,4 @@ class _Dev:
             if calibrators:
                 apply = {m: calibrators[m].apply(p) for m, p in apply.items()}
             proba[inside] = fresh.combine(apply).proba
-        return Predictions(first.ids, first.labels, proba)
+        return type(first)(first.ids, first.labels, proba)

@@ -1,5 +1,7 @@
 """Ensembles that learn on dev: weights, a stacked model, greedy selection; all rules by name.
 
+They combine numbers too, and then learn weights for each dimension (`number_weights`).
+
 What they score on the clips that they were fitted on is worth nothing; `strategies` scores them on
 dev out of fold, speakers kept together, before they may be chosen.
 """
@@ -7,15 +9,17 @@ dev out of fold, speakers kept together, before they may be chosen.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 from scipy.special import log_softmax
 
 from ...cache.errors import InputError, expected_one_of, nearest, one_of
+from ..data.estimates import Estimates
 from ..data.predictions import Predictions
 from ..metrics import measures as metrics
+from ..metrics.concordance import mean_ccc
 from .fixed_rules import (
     FLOOR,
     Ensemble,
@@ -24,17 +28,20 @@ from .fixed_rules import (
     MeanEnsemble,
     MedianEnsemble,
     RankEnsemble,
+    Truth,
     VoteEnsemble,
     joined,
     truth_codes,
 )
+from .number_weights import convex_weights, rated_values, stacked_weights
 
 
 class WeightedEnsemble(Ensemble):
     """A weighted mean of probabilities; the weights are given, or maximise the likelihood of dev.
 
     The likelihood of a mixture is concave in its weights; they are found by expectation
-    maximisation from equal weights (Jacobs et al., 1991).
+    maximisation from equal weights (Jacobs et al., 1991). The weights of numbers are those of least
+    squared error on dev, for each dimension.
 
     Parameters
     ----------
@@ -51,6 +58,7 @@ class WeightedEnsemble(Ensemble):
 
     name = "weighted"
     learns = True
+    of_numbers = True
     learnt: ClassVar = {"weights": "members"}
 
     def __init__(self, weights: Mapping[str, float] | None = None):
@@ -63,14 +71,17 @@ class WeightedEnsemble(Ensemble):
                     f"ensemble weights {dict(weights)}; expected numbers of at least 0, not all 0"
                 )
 
-    def fit(self, members: Mapping[str, Predictions], truth: Sequence[str]) -> WeightedEnsemble:
+    def fit(self, members: Mapping[str, Predictions], truth: Truth) -> WeightedEnsemble:
         """Learn the weights, unless they were given."""
         first, stack = joined(members)
         if self.weights is not None:
             self._take(sorted(members), self.weights)
             return self
         self.names_ = sorted(members)
-        self.weights_ = mixture_weights(stack, truth_codes(truth, first))
+        if isinstance(first, Estimates):
+            self.weights_ = convex_weights(stack, rated_values(truth, first))
+        else:
+            self.weights_ = mixture_weights(stack, truth_codes(truth, first))
         return self
 
     def _take(self, names: Sequence[str], weights: Mapping[str, float]) -> None:
@@ -90,18 +101,18 @@ class WeightedEnsemble(Ensemble):
     def combine(self, members: Mapping[str, Predictions]) -> Predictions:
         """Return the ensemble's predictions."""
         scores, first = self.scores(members), next(iter(members.values()))
-        return Predictions(first.ids, first.labels, scores, source="weighted")
+        return type(first)(first.ids, first.labels, scores, source="weighted")
 
     def rule(self, stack: np.ndarray) -> np.ndarray:
         """Return the weighted mean over members."""
-        return np.einsum("m,mnk->nk", self.weights_, stack)
+        return np.einsum("m...,mn...->n...", self.weights_, stack)
 
 
 class GreedyEnsemble(WeightedEnsemble):
     """Greedy selection with replacement (Caruana et al., 2004); weights are counts of taking.
 
     Each step adds the member that gives the mean the highest UAR on dev, then the lowest NLL, then
-    the first name; the shortest prefix with the best UAR is kept.
+    the first name; the shortest prefix with the best UAR is kept. Numbers are selected by CCC.
 
     Parameters
     ----------
@@ -115,10 +126,10 @@ class GreedyEnsemble(WeightedEnsemble):
         super().__init__(None)
         self.n_steps = n_steps
 
-    def fit(self, members: Mapping[str, Predictions], truth: Sequence[str]) -> GreedyEnsemble:
+    def fit(self, members: Mapping[str, Predictions], truth: Truth) -> GreedyEnsemble:
         """Take members one after the other."""
         first, stack = joined(members)
-        codes = truth_codes(truth, first)
+        score = _scored(truth, first)
         self.names_ = sorted(members)
         running = np.zeros(stack.shape[1:])
         taken: list[int] = []
@@ -127,18 +138,29 @@ class GreedyEnsemble(WeightedEnsemble):
         for step in range(self.n_steps):
             scored = []
             for index, member in enumerate(stack):
-                mean = (running + member) / (step + 1)
-                matrix = metrics.confusion_of_codes(codes, mean.argmax(axis=1), len(first.labels))
-                score = round(metrics.summary(matrix)["uar"], 12)
-                scored.append((score, -round(metrics.nll(codes, mean), 12), -index))
-            score, likelihood, index = max(scored)
+                scored.append((*score((running + member) / (step + 1)), -index))
+            lead, tie, index = max(scored)
             taken.append(-index)
             running += stack[-index]
-            if (score, likelihood) > best:
-                best, kept = (score, likelihood), step + 1
+            if (lead, tie) > best:
+                best, kept = (lead, tie), step + 1
         counts = Counter(taken[:kept])
         self.weights_ = np.array([counts[i] for i in range(len(stack))]) / kept
         return self
+
+
+def _scored(truth: Truth, first: Predictions) -> Callable[[np.ndarray], tuple[float, float]]:
+    """Return what scores a mean on dev: UAR and then likelihood, or the mean CCC of numbers."""
+    if isinstance(first, Estimates):
+        ratings = rated_values(truth, first)
+        return lambda mean: (round(float(np.nan_to_num(mean_ccc(ratings, mean))), 12), 0.0)
+    codes, n_labels = truth_codes(truth, first), len(first.labels)
+
+    def score(mean: np.ndarray) -> tuple[float, float]:
+        matrix = metrics.confusion_of_codes(codes, mean.argmax(axis=1), n_labels)
+        return round(metrics.summary(matrix)["uar"], 12), -round(metrics.nll(codes, mean), 12)
+
+    return score
 
 
 class StackingEnsemble(Ensemble):
@@ -149,10 +171,14 @@ class StackingEnsemble(Ensemble):
     mean. A class that dev does not have takes no part in the fit and has no offset: else it would
     never be predicted again.
 
+    Of numbers it is a ridge regression for each dimension, with a weight of at least 0 for each
+    member and one offset, whose result gets the mean and the spread of dev's ratings: the CCC
+    rises, and absolute errors may grow. `WeightedEnsemble` keeps errors small.
+
     Parameters
     ----------
     penalty
-        Strength of the pull, per clip of dev.
+        Strength of the pull, per clip of dev; by default 0.01, of numbers 0.1.
     class_weight : "balanced" or None
         Whether all classes count equally, as in UAR and in the training of heads, or all clips of
         dev: then frequent classes are predicted more often, which accuracy rewards.
@@ -160,19 +186,32 @@ class StackingEnsemble(Ensemble):
 
     name = "stacking"
     learns = True
+    of_numbers = True
     learnt: ClassVar = {"weights": "members", "offsets": "labels"}
 
-    def __init__(self, penalty: float = 0.01, class_weight: str | None = "balanced"):
+    def __init__(self, penalty: float | None = None, class_weight: str | None = "balanced"):
         one_of(class_weight, ("balanced", None), "class_weight")
         self.penalty, self.class_weight = penalty, class_weight
         self.weights_ = np.empty(0)
         self.offsets_ = np.empty(0)
 
-    def fit(self, members: Mapping[str, Predictions], truth: Sequence[str]) -> StackingEnsemble:
-        """Learn member weights and class offsets by penalised maximum likelihood."""
+    def fit(self, members: Mapping[str, Predictions], truth: Truth) -> StackingEnsemble:
+        """Learn member weights and offsets: by maximum likelihood, of numbers by least squares."""
+        first, stack = joined(members)
+        self.names_ = sorted(members)
+        if isinstance(first, Estimates):
+            penalty = 0.1 if self.penalty is None else self.penalty
+            self.weights_, self.offsets_ = stacked_weights(
+                stack, rated_values(truth, first), penalty
+            )
+        else:
+            self._fit_labels(stack, truth, first)
+        return self
+
+    def _fit_labels(self, stack: np.ndarray, truth: Truth, first: Predictions) -> None:
         from scipy import optimize  # a third of a second, which --check does not need
 
-        first, stack = joined(members)
+        penalty = 0.01 if self.penalty is None else self.penalty
         there, codes = np.unique(truth_codes(truth, first), return_inverse=True)
         logs = np.log(np.maximum(stack[:, :, there], FLOOR))
         n_members, n_clips, n_labels = logs.shape
@@ -190,17 +229,17 @@ class StackingEnsemble(Ensemble):
             residual *= weight[:, None]
             gradient = np.r_[np.einsum("nk,mnk->m", residual, logs), residual.sum(axis=0)] / n_clips
             away = theta - start
-            value = -(weight * log_proba[rows, codes]).mean() + self.penalty / 2 * away @ away
-            return float(value), gradient + self.penalty * away
+            value = -(weight * log_proba[rows, codes]).mean() + penalty / 2 * away @ away
+            return float(value), gradient + penalty * away
 
         found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B")
-        self.names_ = sorted(members)
         self.weights_, self.offsets_ = found.x[:n_members], np.zeros(len(first.labels))
         self.offsets_[there] = found.x[n_members:]
-        return self
 
     def rule(self, stack: np.ndarray) -> np.ndarray:
-        """Return the stacked model's probabilities."""
+        """Return the stacked model's probabilities, or numbers."""
+        if self.weights_.ndim == 2:  # fitted on numbers
+            return np.einsum("mk,mnk->nk", self.weights_, stack) + self.offsets_
         logs = np.log(np.maximum(stack, FLOOR))
         scores = np.einsum("m,mnk->nk", self.weights_, logs) + self.offsets_
         return np.exp(log_softmax(scores, axis=1))

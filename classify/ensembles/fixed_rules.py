@@ -18,9 +18,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...cache.errors import InputError
+from ..data.estimates import Estimates
 from ..data.predictions import Predictions
 from ..metrics.measures import codes
 
+Truth = Sequence[str] | Sequence[Sequence[float]] | np.ndarray
 FLOOR = 1e-12
 TIE = 1e-6
 
@@ -38,7 +40,8 @@ class Ensemble(ABC):
         Whether it also combines numbers, which are not probabilities.
     learnt
         What it learns, and whether there is one number for each of the "members" or "labels":
-        ``weights`` is the attribute `weights_`.
+        ``weights`` is the attribute `weights_`. What is learnt of members may be `(members,
+        dimensions)` where numbers are combined.
     """
 
     name = ""
@@ -47,8 +50,11 @@ class Ensemble(ABC):
     learnt: ClassVar[Mapping[str, str]] = {}
     names_: Sequence[str] = ()  # of the members that it was fitted on
 
-    def fit(self, members: Mapping[str, Predictions], truth: Sequence[str]) -> Ensemble:
-        """Learn from the members' predictions on dev and its true labels; fixed rules need none."""
+    def fit(self, members: Mapping[str, Predictions], truth: Truth) -> Ensemble:
+        """Learn from the members' predictions on dev and its truth; fixed rules need none.
+
+        The truth is the label of each clip, or its ratings, `(clips, dimensions)`.
+        """
         return self
 
     @abstractmethod
@@ -113,7 +119,11 @@ class Ensemble(ABC):
             A number is missing, unknown, of another shape, or not finite.
         """
         sizes = {"members": len(members), "labels": n_labels}
+        shapes: dict[str, tuple[int, ...]]
         shapes = {name: (sizes[each],) for name, each in self.learnt.items()}
+        for name, each in self.learnt.items():
+            if self.of_numbers and each == "members" and np.ndim(arrays.get(name, 0)) == 2:
+                shapes[name] = (len(members), n_labels)
         check_state(self.name, shapes, arrays)
         self.names_ = sorted(members)
         for name in self.learnt:
@@ -171,14 +181,15 @@ def check_members(members: Any) -> None:
             )
 
 
-def truth_codes(truth: Sequence[str], predictions: Predictions) -> np.ndarray:
+def truth_codes(truth: Truth, predictions: Predictions) -> np.ndarray:
     """Return the position of the true label of each clip of `predictions`, `(clips,)`."""
     if len(truth) != len(predictions):
         raise InputError(
             f"{len(truth)} true labels for {len(predictions)} predictions on dev; expected one for "
             "each, in their order"
         )
-    return codes(truth, predictions.labels)
+    names: Any = truth
+    return codes(names, predictions.labels)
 
 
 def distribution(scores: np.ndarray) -> np.ndarray:
@@ -277,10 +288,17 @@ class MedianEnsemble(Ensemble):
     """
 
     name = "median"
+    of_numbers = True
 
     def rule(self, stack: np.ndarray) -> np.ndarray:
-        """Return the median over members, with a floor that keeps a sum above 0."""
-        return np.maximum(np.median(stack, axis=0), FLOOR)
+        """Return the median over members."""
+        return np.median(stack, axis=0)
+
+    def scores(self, members: Mapping[str, Predictions]) -> np.ndarray:
+        """Return the medians; of probabilities with a floor that keeps their sum above 0."""
+        found = super().scores(members)
+        of_numbers = all(isinstance(one, Estimates) for one in members.values())
+        return found if of_numbers else np.maximum(found, FLOOR)
 
 
 class VoteEnsemble(Ensemble):

@@ -20,7 +20,6 @@ from ..data.scales import ScaleTask
 from ..data.splitting.findings import Finding, Kind
 from ..data.splitting.schemes import Split
 from ..data.task import Task
-from ..ensembles.combining import ONE_GROUP, Combined, combine_all
 from ..ensembles.fixed_rules import Ensemble
 from ..metrics import measures as metrics
 from ..metrics.bootstrap import FEWEST_GROUPS, Resamples, resample, resample_crossed
@@ -208,22 +207,6 @@ class Labels(Stages[Part]):
     drawn: Resamples
     of_proba: Mapping[str, Mapping[str, tuple[float, float]]]
 
-    def combine(self) -> dict[str, Combined]:
-        """Return members and ensembles, fitted on dev and applied to test."""
-        options, tuning, folds = self.options, self.tuning, self.joined.folds
-        return combine_all(
-            self.test.members,
-            options.strategies,
-            tuning.members if tuning else None,
-            tuning.codes if tuning else None,
-            tuning.groups if tuning else None,
-            calibrate=options.calibrate,
-            calibrate_fused=options.calibrate_fused,
-            subsets=options.subsets,
-            folds=[frozenset(part.test.ids) for part in folds] if len(folds) > 1 else (),
-            random_state=options.random_state,
-        )
-
     def choose(self, best: str | None, rows: np.ndarray | slice = EVERY) -> dict[str, Any]:
         """Choose by the UAR on some rows of dev."""
         tuning: Any = self.tuning
@@ -327,7 +310,7 @@ class Labels(Stages[Part]):
     def warnings(self, data: Mapping[str, Any]) -> list[str]:
         """Return warnings of the labels, the groups, the members and dev."""
         test, tuning, combined = self.test, self.tuning, self.combined
-        found = [*data["sanity"], *one_answer(data), *test.warnings]
+        found = [*data["sanity"], *one_answer(data), *super().warnings(data)]
         found += _few_groups(self.joined, self.drawn)
         hard = [name for name, one in test.members.items() if one.hard]
         if 0 < len(hard) < len(test.members) < len(combined):
@@ -335,12 +318,9 @@ class Labels(Stages[Part]):
                 f"{', '.join(hard)} predicted labels without probabilities, which ensembles treat "
                 "as certain: max then follows them; vote counts every member once"
             )
-        if tuning is not None:
-            found += tuning.warnings
-            if {self.options.calibrate, self.options.calibrate_fused} & LEARN_SHARES:
-                found += rarer_on_dev(tuning.clips, test.clips)
-            if left := [name for name, item in combined.items() if "not_eligible" in item.learnt]:
-                found.append(f"{', '.join(left)} could not be chosen: {ONE_GROUP}")
+        calibrated = {self.options.calibrate, self.options.calibrate_fused}
+        if tuning is not None and calibrated & LEARN_SHARES:
+            found += rarer_on_dev(tuning.clips, test.clips)
         return found
 
 

@@ -15,10 +15,8 @@ import numpy as np
 from ...cache.errors import InputError
 from ..data.estimates import Estimates
 from ..data.predictions import Predictions
-from ..ensembles.asked import asked
-from ..ensembles.combining import Combined, free_name
-from ..ensembles.fitted_rules import STRATEGIES
-from ..ensembles.saved import Replay
+from ..ensembles.asked import asked, not_of_numbers
+from ..ensembles.combining import Combined
 from ..metrics.bootstrap import FEWEST_GROUPS
 from ..metrics.concordance import MEASURES, Measured, max_t_ccc, shares_of_ccc
 from ..metrics.max_t import MaxT, allow_for_unseen
@@ -46,32 +44,11 @@ class Numbers(Stages[Rated]):
     on_dev: Measured
 
     def combine(self) -> dict[str, Combined]:
-        """Return members and ensembles on test and dev; dev has no scores yet."""
-        task, tuning = self.task, self.tuning
-        members, dev = self.test.members, tuning.members if tuning else {}
-        ensembles = asked(self.options.strategies, members)
-        for one in ensembles:
-            if not one.rule.of_numbers:
-                able = " or ".join(name for name, kind in STRATEGIES.items() if kind.of_numbers)
-                raise InputError(
-                    f"the ensemble {one.name!r} combines class probabilities, and the task "
-                    f"{task.name!r} is a regression task; expected {able}"
-                )
-        found = {
-            name: Combined(one, (name,), dev_predictions=dev.get(name))
-            for name, one in members.items()
-        }
-        for one in ensembles if len(members) > 1 else ():
-            test, on_dev = (
-                one.rule.combine({name: own[name] for name in one.members}) if own else None
-                for own in (members, dev)
-            )
-            found[free_name(one.name, found)] = Combined(
-                *(_numbers(test), one.members, one.rule.name),
-                dev_predictions=_numbers(on_dev) if on_dev else None,
-                replay=Replay(one.rule, one.members, task.labels),
-            )
-        return found
+        """Return members and ensembles, fitted on dev and applied to test."""
+        for one in asked(self.options.strategies, self.test.members):
+            if why := not_of_numbers(one, self.task.name):
+                raise InputError(why)
+        return super().combine()
 
     def choice(self) -> dict[str, Any] | None:
         """Give each system its scores on dev, and choose one; None without dev."""
@@ -216,11 +193,6 @@ class Numbers(Stages[Rated]):
         draws = self.options.draws
         found = compare_raters(self.test, self.systems, level=level, pooled=pooled, **draws)
         return {"raters": found} if found else {}
-
-
-def _numbers(made: Any) -> Estimates:
-    """Return what an ensemble gives as numbers."""
-    return Estimates(made.ids, made.labels, made.proba, source=made.source)
 
 
 def _group_errors(drawn: Measured, name: str) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..data.predictions import Predictions
 from ..data.splitting.findings import ranked, split_warnings
-from ..ensembles.combining import Combined
+from ..ensembles.combining import ONE_GROUP, Combined, combine_all
 from ..metrics.scored_clips import cluster_names, single_clips
 from .comparison import Comparison
 from .joining import Joined, P
@@ -122,9 +122,21 @@ class Stages(ABC, Generic[P]):
         """The system that every other one is compared with; None for all pairs."""
         return None if self.options.all_pairs else self.chosen
 
-    @abstractmethod
     def combine(self) -> dict[str, Combined]:
         """Return members and ensembles, fitted on dev and applied to test."""
+        options, tuning, folds = self.options, self.tuning, self.joined.folds
+        return combine_all(
+            self.test.members,
+            options.strategies,
+            tuning.members if tuning else None,
+            tuning.truth if tuning else None,
+            tuning.groups if tuning else None,
+            calibrate=options.calibrate,
+            calibrate_fused=options.calibrate_fused,
+            subsets=options.subsets,
+            folds=[frozenset(part.test.ids) for part in folds] if len(folds) > 1 else (),
+            random_state=options.random_state,
+        )
 
     def choice(self) -> dict[str, Any] | None:
         """Choose on dev; None without dev, or where no system has scores on it."""
@@ -207,8 +219,11 @@ class Stages(ABC, Generic[P]):
         return {}
 
     def warnings(self, data: Mapping[str, Any]) -> list[str]:
-        """Return warnings of test and dev."""
-        return [*self.test.warnings, *(self.tuning.warnings if self.tuning else ())]
+        """Return warnings of test and dev, and of what could not be chosen."""
+        found = [*self.test.warnings, *(self.tuning.warnings if self.tuning else ())]
+        if left := [name for name, item in self.combined.items() if "not_eligible" in item.learnt]:
+            found.append(f"{', '.join(left)} could not be chosen: {ONE_GROUP}")
+        return found
 
 
 def best_on_dev(combined: Mapping[str, Combined], lead: str, tie: str) -> str | None:

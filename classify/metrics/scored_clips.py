@@ -35,11 +35,15 @@ class Scored(Generic[P]):
 
     Attributes
     ----------
+    truth
+        Label code of each clip, `(clips,)`, or its ratings, `(clips, dimensions)`.
     groups, rows
         Code of the group of each clip, and its place in the manifest, `(clips,)`.
     dropped
         Clips that the task leaves out, by what it has in place of a label.
     """
+
+    truth: np.ndarray
 
     def __init__(self, members: Mapping[str, P], truth: Manifest, task: Task, blank: Any):
         if not members:
@@ -77,7 +81,7 @@ class Part(Scored[Predictions]):
     ) -> None:
         super().__init__(members, truth, task, "error")
         self.task, names = task, list(self.clips["label"])
-        self.codes = metrics.codes(names, task.labels)
+        self.truth = self.codes = metrics.codes(names, task.labels)
         if missing := metrics.absent(names, task.labels):
             most = 1 - len(missing) / len(task.labels)
             text = (
@@ -107,7 +111,8 @@ class Rated(Scored[Estimates]):
                 )
             numbers[name] = given
         super().__init__(numbers, truth, task, "drop")
-        self.task, self.ratings = task, task.ratings(self.clips)
+        self.task = task
+        self.truth = self.ratings = task.ratings(self.clips)
         for dimension, column in zip(task.labels, self.ratings.T, strict=True):
             if warning := no_spread(dimension, column[np.isfinite(column)], part):
                 self.warnings.append(Finding(warning, Kind.LABELS))

@@ -110,6 +110,14 @@ def _what(data: Mapping[str, Any], name: str, entry: Mapping[str, Any], reads: s
     return " ".join(lines)
 
 
+def _weight(found: Any, task: Mapping[str, Any]) -> str:
+    """Return a member's weight, or those of each dimension."""
+    if not isinstance(found, list):
+        return f"{found:.3f}"
+    each = zip(task["labels"], found, strict=True)
+    return ", ".join(f"{md(name)} {weight:.3f}" for name, weight in each)
+
+
 def _map(data: Mapping[str, Any], entry: Mapping[str, Any], system: System | None) -> Iterator[Any]:
     """Yield how the system is made: what each member reads, and what its labels mean."""
     trained = data.get("run", {}).get("members", {})
@@ -117,7 +125,7 @@ def _map(data: Mapping[str, Any], entry: Mapping[str, Any], system: System | Non
     rows = []
     for member in entry["members"]:
         parts = trained.get(member, {}).get("parts", [])
-        weight = [f"{weights.get(member, 0):.3f}"] if weights else []
+        weight = [_weight(weights.get(member, 0), data["task"])] if weights else []
         rows.append([md(member), _reads(member, parts, system), _head(parts), *weight])
     header = ["member", "reads", "head", *(["weight"] if weights else [])]
     yield f"## How it is made\n\n{Table(header, rows, left=3)}"

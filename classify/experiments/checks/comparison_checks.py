@@ -65,8 +65,7 @@ def check_comparison(ready: Prepared) -> None:
 
 def _check_numeric(recipe: Recipe, task: Task) -> None:
     """Refuse what needs labels: members without a head, most ensembles, calibration."""
-    from ...ensembles.asked import asked
-    from ...ensembles.fitted_rules import STRATEGIES
+    from ...ensembles.asked import asked, not_of_numbers
 
     name = task.name
     for entry in recipe.members.values():
@@ -75,14 +74,9 @@ def _check_numeric(recipe: Recipe, task: Task) -> None:
                 "it has no head, so it gives class probabilities, and the "
                 f"task {name!r} is a regression task; expected a head: ridge or regression"
             )
-    able = [rule for rule, kind in STRATEGIES.items() if kind.of_numbers]
     for at, one in enumerate(asked(recipe.ensembles, recipe.members)):
-        if not one.rule.of_numbers:
-            raise SettingError(
-                f"the ensemble {one.name!r} combines class probabilities, and the task {name!r} "
-                f"is a regression task; expected {' or '.join(able)}",
-                *("ensembles", at),
-            )
+        if why := not_of_numbers(one, name):
+            raise SettingError(why, "ensembles", at)
     for key in OF_LABELS:
         if recipe.compare.get(key):
             raise SettingError(

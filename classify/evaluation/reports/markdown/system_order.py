@@ -105,7 +105,8 @@ def brackets(data: Data) -> str:
     """Return what the intervals are of; or that there are none."""
     count, column = data["groups"]["count"], md(groups_of(data))
     if count < FEWEST_GROUPS:
-        return f"No intervals: they need at least {FEWEST_GROUPS}, and there are {count} {column}."
+        there = f"there {'is' if count == 1 else 'are'} {count} {column}"
+        return f"No intervals: they need at least {FEWEST_GROUPS}, and {there}."
     trained = (
         "with the same trained systems. Training again, another corpus or another language may "
         "change the scores by more."
