@@ -40,6 +40,7 @@ from ..options import (
 )
 @click.option(
     "--split",
+    "scheme",
     default="group-kfold",
     show_default=True,
     metavar="SCHEME|FILE",
@@ -76,7 +77,7 @@ from ..options import (
 @click.option("--figure", type=PATH, help="File for a plot of scores by layer (.png).")
 @JSON
 def probe(
-    manifest: Path, root: Path | None, cache: Path, task: str, spaces: tuple[str, ...], split: str,
+    manifest: Path, root: Path | None, cache: Path, task: str, spaces: tuple[str, ...], scheme: str,
     scale: str, C: str | None, alpha: str | None, figure: Path | None, as_json: bool,
     **options: Any,
 ) -> None:  # fmt: skip
@@ -114,7 +115,7 @@ def probe(
         {name: store.space(name) for name in spaces},
         Task.of(task),
         **penalties,
-        **read_split(split),
+        **read_split(scheme),
         **options,
         scale=scale_,
         progress=to_stderr,

@@ -123,7 +123,7 @@ def deal_groups(
     if len(names) < len(used):
         raise InputError(
             f"{len(names)} groups for {len(used)} parts; expected at least one group in each. "
-            "Set `dev_size=0`, or use the scheme stratified"
+            "Set `dev_size=0`, or take `scheme='stratified'`"
         )
     counts = np.hstack([_counts(code, v) for v in [*variables, np.zeros_like(code)]])
     stratum = np.zeros(len(names), str) if strata is None else np.asarray(strata).astype(str)[first]

@@ -207,7 +207,7 @@ def _scheme(
             each = " (or leave-one-speaker-out, which tests each one once)" * (group == "speaker")
             raise InputError(
                 f"{count} values of {group} for {n_splits} folds; expected at least one in each: "
-                f"take `n_splits` of at most {count}, or the scheme auto{each}"
+                f"take `n_splits` of at most {count}, or `scheme='auto'`{each}"
             )
         folds = deal_groups(
             labels,
@@ -318,23 +318,24 @@ def _strata(clips: Manifest) -> np.ndarray:
 
 def _groups(clips: Manifest, column: str, scheme: str) -> np.ndarray:
     if column not in clips:
+        there = [name for name in clips.columns if name != "raw_label"]  # of `Task.select`
         raise InputError(
-            f"{clips.source}: no column {column!r} for scheme {scheme!r}; "
-            f"it has {', '.join(clips.columns)}.{nearest(column, clips.columns)} Add the column, or"
-            " take the scheme stratified, which divides by label alone: clips of one speaker may "
-            "then be in train and in test"
+            f"{clips.source}: no column {column!r} for `scheme={scheme!r}`; it has "
+            f"{', '.join(there)}.{nearest(column, there)} Add the column, or take "
+            "`scheme='stratified'`, which divides by label alone: clips of one speaker may then be "
+            "in train and in test"
         )
     names = leaks.group_names(clips, column)
     blank = [row for row, name in enumerate(names) if not name]
     if blank:
         raise InputError(
             f"{clips.source}: {len(blank)} of {len(clips)} clips have no {column} (first in "
-            f"{clips.spot(blank[0])}); scheme {scheme!r} expects one for each. Fill the column, "
-            "leave those clips out, or use scheme 'stratified' or 'column'"
+            f"{clips.spot(blank[0])}); `scheme={scheme!r}` expects one for each. Fill the column, "
+            "leave those clips out, or take `scheme='stratified'` or `scheme='column'`"
         )
     if len(set(names)) == 1:
         raise InputError(
-            f"{clips.source}: one {column} only ({names[0]!r}); scheme {scheme!r} expects several"
+            f"{clips.source}: one {column} only ({names[0]!r}); `scheme={scheme!r}` expects several"
         )
     return np.array(names, dtype=object)
 

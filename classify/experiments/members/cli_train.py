@@ -31,6 +31,7 @@ from ...options import (
 @UNLABELLED
 @click.option(
     "--split",
+    "scheme",
     default="speaker",
     show_default=True,
     metavar="SCHEME|FILE",
@@ -91,7 +92,7 @@ def train(
     pred: Path | None,
     scale: str,
     no_scale: bool,
-    split: str,
+    scheme: str,
     **options: Any,
 ) -> None:
     """Train one model on the clips of MANIFEST and save it.
@@ -120,7 +121,7 @@ def train(
         task,
         scale=False if no_scale else read_scale(scale),
         progress=to_stderr,
-        **read_split(split),
+        **read_split(scheme),
         **options,
     )
     model.save_pretrained(output)

@@ -38,7 +38,7 @@ EXTRACT = ["extract", "clips.csv", "--cache", "new", "--encoder"]
     [
         ([*PROBE, *LABELS, "--folds", "30"], "--folds 30, and there are 24 clips"),
         ([*PROBE, *LABELS, "--folds", "1"], "--folds 1; expected at least 2"),
-        ([*PROBE, *LABELS], "take --folds of at most 4, or the scheme auto"),
+        ([*PROBE, *LABELS], "take --folds of at most 4, or --split auto (or"),
         ([*PROBE, *RATINGS, "--C", "1"], "--C is given, and 't' is a"),
         ([*PROBE, *RATINGS, "--C", "1"], "expected numbers, as --alpha 1,10"),
         ([*PROBE, *RATINGS, "--alpha", "-1"], "--alpha is -1.0; expected"),

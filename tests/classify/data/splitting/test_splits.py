@@ -179,8 +179,9 @@ def test_without_speakers_the_commands_name_a_scheme_that_works(tmp_path, comman
     call = lambda *more: CliRunner().invoke(affekt, [*map(str, words), *more])  # noqa: E731
     refused = call()
     assert isinstance(refused.exception, InputError)
-    assert "no column 'speaker' for scheme" in str(refused.exception)
-    assert "take the scheme stratified" in str(refused.exception)
+    said = f"no column 'speaker' for --split {('group-kfold', 'speaker')[command == 'train']}; it"
+    assert f"{said} has id, text, label." in str(refused.exception)
+    assert "or take --split stratified, which divides" in str(refused.exception)
     assert call("--split", "stratified").exit_code == 0
 
 
