@@ -120,7 +120,15 @@ def predict(
     from ..models.new_clips.own_encoders import check_places
     from .loading import open_system
     from .missing_text import with_text
-    from .output import SHOWN, as_rows, say_remarks, show, write_beside, write_output
+    from .output import (
+        SHOWN,
+        as_rows,
+        columns_beside,
+        say_remarks,
+        show,
+        write_beside,
+        write_output,
+    )
 
     _check_options(ctx.params)
     if ctx.obj:  # the process is our own: nothing will be fitted in it
@@ -138,6 +146,8 @@ def predict(
     clips = _with_speakers(clips, chosen, speaker, one_speaker)
     if keep_columns and clips.source not in inputs:
         raise InputError("--keep-columns is for a table of clips; leave it out")
+    if keep_columns:
+        columns_beside(clips, chosen.task.nothing())
     _check_places(output, figure, [*inputs, *_own_predictions(model)], clips, kept=keep_columns)
     if output is not None and output.suffix != ".jsonl":
         check_columns(chosen.labels, output)

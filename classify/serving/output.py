@@ -108,6 +108,31 @@ def write_output(
     to_stderr(f"{len(rows)} {'predictions' if windows is None else 'windows'}: {path}")
 
 
+def columns_beside(clips: Manifest, predictions: Predictions) -> dict[str, str]:
+    """Return the columns of a table by the names that it has for them.
+
+    Raises
+    ------
+    InputError
+        One is called as a column of the predictions will be.
+    """
+    names = {
+        own[0] if len(own := clips.taken.get(name, (name,))) == 1 else name: name
+        for name in clips.columns
+        if name != "id"
+    }
+    if twice := [name for name in _answers(predictions) if name in names]:
+        raise InputError(
+            f"--keep-columns: {clips.source} has the column {twice[0]}, which the predictions need;"
+            " rename it"
+        )
+    return names
+
+
+def _answers(predictions: Predictions) -> list[str]:
+    return [PREFIX + name.removeprefix(PREFIX) for name in predictions.columns]
+
+
 def write_beside(path: Path, clips: Manifest, predictions: Predictions) -> None:
     """Write the columns of a table with the predictions behind them, a row for each of its clips.
 
@@ -115,15 +140,9 @@ def write_beside(path: Path, clips: Manifest, predictions: Predictions) -> None:
     are blank where a clip was not predicted.
     """
     found = {name: predictions.cells(label, row) for name, label, row in predictions}
-    answers = [PREFIX + name.removeprefix(PREFIX) for name in predictions.columns]
-    blank, kept = [""] * len(answers), [name for name in clips.columns if name != "id"]
-    names = [own[0] if len(own := clips.taken.get(one, (one,))) == 1 else one for one in kept]
-    if twice := [name for name in answers if name in names]:
-        raise InputError(
-            f"--keep-columns: {clips.source} has the column {twice[0]}, which the predictions need;"
-            " rename it"
-        )
-    cells = zip(*(map(_text, clips[name].tolist()) for name in kept), strict=True)
+    names, answers = columns_beside(clips, predictions), _answers(predictions)
+    blank = [""] * len(answers)
+    cells = zip(*(map(_text, clips[name].tolist()) for name in names.values()), strict=True)
     rows = (
         [defused(name), *own, *found.get(name, blank)]
         for name, own in zip(clips.ids, cells, strict=True)

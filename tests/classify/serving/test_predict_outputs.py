@@ -75,6 +75,7 @@ def test_the_columns_of_a_table_are_kept_in_its_order(models, tmp_path):
     ):
         refused = predict(models / "speech", *words, "--keep-columns")
         assert said in str(refused.exception), refused.output
+        assert refused.output == ""  # before any work
 
 
 def test_a_table_on_stdout_is_csv_whatever_the_names(capsys):
