@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,19 @@ def painted(text: str) -> str:
     return text
 
 
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes: 2 for a Chinese character.
+
+    Examples
+    --------
+    >>> width_of("joy"), width_of("喜悦"), width_of("e\u0301")
+    (3, 4, 1)
+    """
+    marks = ("Mn", "Me", "Cf")  # take no place of their own
+    shown = [one for one in text if unicodedata.category(one) not in marks]
+    return len(shown) + sum(unicodedata.east_asian_width(one) in "FW" for one in shown)
+
+
 def aligned(rows: Sequence[Sequence[str]], left: int | None = None) -> list[str]:
     """Return a line for each row of a table, in columns of equal width.
 
@@ -68,18 +82,17 @@ def aligned(rows: Sequence[Sequence[str]], left: int | None = None) -> list[str]
 
     Examples
     --------
-    >>> aligned([["system", "clips"], ["mean", "7"]], left=1)
-    ['system  clips', 'mean        7']
+    >>> aligned([["system", "clips"], ["mean", "7"], ["喜悦", "8"]], left=1)
+    ['system  clips', 'mean        7', '喜悦        8']
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(width_of, column)) for column in zip(*rows, strict=True)]
     left = len(widths) if left is None else left
-    return [
-        "  ".join(
-            cell.ljust(width) if at < left else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+
+    def padded(at: int, cell: str) -> str:
+        blanks = " " * (widths[at] - width_of(cell))
+        return cell + blanks if at < left else blanks + cell
+
+    return ["  ".join(padded(*one) for one in enumerate(row)).rstrip() for row in rows]
 
 
 def print_json(value: Any, indent: int | None = None) -> None:

@@ -109,9 +109,7 @@ def combine_all(
     needs += [f"`{option}={name!r}`" for option, name in asked_for.items() if name]
     needs += ["`subsets`"] if subsets else []
     if needs and dev is None:
-        raise InputError(
-            f"{', '.join(needs)} is fitted on dev; expected dev predictions and dev_truth"
-        )
+        raise InputError(f"{', '.join(needs)} is fitted on dev; expected `dev` predictions")
     for option, name in asked_for.items():
         one_of(name, (None, *CALIBRATORS), option)
     result = {name: Combined(p, (name,)) for name, p in test.items()}

@@ -62,6 +62,7 @@ def test_a_refusal_names_the_option(here, monkeypatch, words, said):
         ("train", "test_size/a.wav is in split=train/test_size.csv, scale=1", None),
         ("run", "`n_splits=9`, set `dev_size=0.1`", None),
         ("compare", "`n_resamples` is 3; expected more", "--resamples is 3; expected more"),
+        ("compare", "expected `dev` predictions", "expected --dev predictions"),
         ("compare", "or set `allow_overlap=True`", "or set --allow-overlap"),
         ("extract", "an address is for `engine='ray'`", "an address is for --engine ray"),
         ("extract", "`special_tokens` is for texts", "--no-special-tokens is for texts"),
