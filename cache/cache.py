@@ -88,6 +88,7 @@ class Cache(Store):
             return self._by_spec(which, spaces)
         for found in (
             [space for space in spaces if space.name == which],
+            [space for space in spaces if space.name[:-9] == which],  # without the spec key
             [space for space in spaces if space.name.startswith(which)],
             [space for space in spaces if len(which) >= 8 and space.key.startswith(which)],
         ):

@@ -20,10 +20,10 @@ import numpy as np
 from ..errors import InputError, counted, listed
 from ..files.atomic_writes import draft
 from ..identity.clip_index import RACY, seen
-from ..identity.content_digests import row_key
+from ..identity.content_digests import row_key, segment_digest
 from ..identity.spec import FORMAT, Spec, slug
 from ..layers import pick_layers
-from ..manifest import Manifest
+from ..manifest import Clip, Manifest
 from .foreign_arrays import Foreign, open_foreign
 
 ALIKE = 1e-3  # relative distance up to which two vectors are one, as of an encoder's canary
@@ -78,7 +78,13 @@ def export_space(
 
 
 def import_space(
-    cache: Cache, source: Any, clips: Manifest, name: str, modality: str | None = None
+    cache: Cache,
+    source: Any,
+    clips: Manifest,
+    name: str,
+    modality: str | None = None,
+    *,
+    without_audio: bool = False,
 ) -> tuple[Space, list[str]]:
     """Store embeddings that another tool computed.
 
@@ -91,11 +97,15 @@ def import_space(
         each id; a table with a column ``id``, or the column that the manifest has its ids from, and
         a column for each number. An array has the shape ``(dim,)`` or ``(layers, dim)``.
     clips : Manifest
-        What the ids mean: rows are found by content, so audio files have to be available.
+        What the ids mean: rows are found by content, so audio files have to be available, unless
+        you import `without_audio`.
     name : str
         What the space is called; its spec says ``imported/<name>``.
     modality : {"audio", "text"}, optional
         What was embedded; default: audio, if the clips have paths.
+    without_audio : bool
+        Recordings that are not available, and that the cache does not know, are identified by id
+        and path. Where they become available later, these embeddings are not found for them.
 
     Returns
     -------
@@ -119,9 +129,13 @@ def import_space(
     some = clips.select([i for i, id_ in enumerate(clips.ids) if id_ in values])
     statuses = [_status(some.file(i)) if modality == "audio" else None for i in range(len(some))]
     digests = cache.digests(some, modality)
+    if without_audio and modality == "audio":
+        digests = [one or _name_digest(some.clip(i)) for i, one in enumerate(digests)]
     unknown = [id_ for id_, digest in zip(some.ids, digests, strict=True) if digest is None]
     if unknown:
-        do = "run the import where the files are"
+        do = (
+            "run the import where the files are, or if they cannot be had, set `without_audio=True`"
+        )
         if modality == "text":
             other = any(clips["path"]) and " Were the recordings embedded? Then `modality='audio'`"
             do = f"fill in the column text, or leave their vectors out.{other or ''}"
@@ -139,6 +153,17 @@ def import_space(
             for i, (id_, status) in enumerate(zip(some.ids, statuses, strict=True))
         )
     return space, absent
+
+
+def _name_digest(clip: Clip) -> str | None:
+    """Return what stands for the content of a recording that nobody here has; None without a path.
+
+    It is no digest of bytes, so it is never that of a file.
+    """
+    if not clip.path:
+        return None
+    place = segment_digest(clip.path, clip.start, clip.end)
+    return hashlib.sha256(f"not available\0{clip.id}\0{place}".encode()).hexdigest()
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -234,6 +234,11 @@ def export_(
     type=click.Choice(["audio", "text"]),
     help="Modality that was embedded.  [default: audio, if any]",
 )
+@click.option(
+    "--without-audio",
+    is_flag=True,
+    help="Identify recordings that are not available by id and path.",
+)
 def import_(
     folder: str,
     sources: tuple[str, ...],
@@ -241,6 +246,7 @@ def import_(
     root: Path | None,
     name: str,
     modality: str | None,
+    without_audio: bool,
 ) -> None:
     """Import embeddings of another tool: folders of <id>.npy, .npz, or tables.
 
@@ -252,7 +258,9 @@ def import_(
     target = Cache(folder)
     target.check_writable()
     clips = read_clips(manifest, root)
-    space, absent = import_space(target, list(sources), clips, name, modality)
+    space, absent = import_space(
+        *(target, list(sources), clips, name, modality), without_audio=without_audio
+    )
     given = counted(len(clips) - len(absent), "clip")
     click.echo(f"{space.name}: {counted(len(space), 'row')} of {given}")
     if absent:

@@ -26,8 +26,24 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @ROOT
 @TASK_OR_LABELS
+@click.option(
+    "-c", "--cache", type=PATH,
+    help="Cache whose embeddings are read in place of built-in encoders; no audio is needed.",
+)  # fmt: skip
+@click.option(
+    "--space", "spaces", metavar="NAME", multiple=True,
+    help="Space of the cache (repeatable).  [default: all with clips of TABLE]",
+)  # fmt: skip
 @JSON
-def init(manifest: Path, output: Path, root: Path | None, task: str | None, as_json: bool) -> None:
+def init(
+    manifest: Path,
+    output: Path,
+    root: Path | None,
+    task: str | None,
+    cache: Path | None,
+    spaces: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Write a first recipe for TABLE.
 
     TABLE is a table of clips (CSV, TSV, JSONL, Parquet, Excel). The task, the split and the members
@@ -36,7 +52,7 @@ def init(manifest: Path, output: Path, root: Path | None, task: str | None, as_j
     """
     from .first_recipe.recipe_for import write_recipe
 
-    found = write_recipe(manifest, output, task, root)
+    found = write_recipe(manifest, output, task, root, cache=cache, spaces=spaces)
     if as_json:
         print_json({**vars(found), "path": str(found.path)})
         return

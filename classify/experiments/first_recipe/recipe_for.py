@@ -1,8 +1,8 @@
-"""A first recipe for a table: the two built-in encoders, a head on each, their ensembles.
+"""A first recipe for a table: encoders, a head on each, their ensembles.
 
-Members are those whose audio or text is there, the labels are a shipped task's or simply the
-labels, and the split is the first that a run accepts: the table's own, by speaker, by label. What
-was noticed is in the recipe as comments.
+Members are those whose audio, text or embeddings are there, the labels are a shipped task's or
+simply the labels, and the split is the first that a run accepts: the table's own, by speaker, by
+label. What was noticed is in the recipe as comments.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,14 +21,15 @@ from typing import Any
 import yaml
 
 from ....cache.commands.terminal import visible
-from ....cache.errors import InputError, in_shell, nearest_beside, shaped
+from ....cache.errors import InputError, in_shell, listed, nearest_beside, shaped
 from ....cache.files.atomic_writes import write_whole
 from ....cache.files.output_checks import check_output
 from ....cache.manifest import Manifest
 from ...data.splitting.leaks import speakers
 from ...data.task import Task
 from ...data.votes import with_votes
-from .noticed import about_languages, about_parts, modalities
+from .encoders_for import BUILT_IN, Proposed, stored
+from .noticed import Modalities, about_languages, about_parts, modalities
 from .splits_for import Proposal, proposals_for
 from .task_for import Choice, describe_given, task_for, task_text
 
@@ -36,10 +37,6 @@ WIDTH, WIDEST = 28, 100  # where comments begin, and where those of their own li
 CHOICES = {
     "labels": ", C: [0.0001, 0.001, 0.01, 0.1, 1]",
     "regression": ", alpha: [1, 10, 100, 1000, 10000]",
-}
-ENCODERS = {
-    "speech": ("spectral", "built in; a pretrained one: facebook/wav2vec2-large-xlsr-53"),
-    "text": ("ngram", "built in; a pretrained one: FacebookAI/xlm-roberta-base"),
 }
 FAR = str(Path(*3 * [".."]))  # a path that goes up so far is written from the top
 UNPRINTABLE = yaml.reader.Reader.NON_PRINTABLE
@@ -79,6 +76,9 @@ def write_recipe(
     path: str | Path,
     task: str | None = None,
     root: str | Path | None = None,
+    *,
+    cache: str | Path | None = None,
+    spaces: Sequence[str] = (),
 ) -> FirstRecipe:
     r"""Write a recipe for a table, with comments on what was noticed.
 
@@ -91,12 +91,18 @@ def write_recipe(
         A named task or a task file; by default the labels decide.
     root : path, optional
         As for `Manifest.read`.
+    cache : path, optional
+        Read the embeddings that this cache holds, in place of the built-in encoders: recordings
+        need not be there.
+    spaces : sequence of str
+        Names of spaces of `cache`; by default all that hold some of the clips.
 
     Raises
     ------
     InputError
-        No labels, more than 30 different ones, neither recordings nor texts, clips that no split
-        divides, or a file of another content that is there already. Nothing was written then.
+        No labels, more than 30 different ones, neither recordings nor texts, no such space, clips
+        that no split divides, or a file of another content that is there already. Nothing was
+        written then.
 
     Examples
     --------
@@ -117,14 +123,20 @@ def write_recipe(
     if chosen.votes:
         raters = chosen.votes if isinstance(chosen.votes, tuple) else None
         clips = with_votes(clips, raters, chosen.task, drop_ties=True)
-    sides = modalities(clips)
-    kinds = [kind for kind in ENCODERS if getattr(sides, kind)]
+    if spaces and cache is None:
+        raise InputError(f"`spaces` without `cache`; give the cache that holds {listed([*spaces])}")
+    if cache is None:
+        sides = modalities(clips)
+        encoders = [one for kind, one in BUILT_IN.items() if getattr(sides, kind)]
+    else:
+        encoders, notes = stored(Path(cache), spaces, clips)
+        sides = Modalities(notes=notes)
     beside = "" if path.stem == "recipe" else f"{path.stem}-"
     task_path = path.with_name(f"{beside}task.yaml")
     given = task and (_path(task, path.parent) if task.endswith((".yaml", ".yml")) else task)
     named = chosen.name or given or _path(task_path, path.parent)
     report = _path(path.with_name(f"{beside}out"), path.parent)
-    members = [f"{kind}-lr" for kind in kinds]
+    members = [f"{one.name}-lr" for one in encoders]
     found = FirstRecipe(path, len(clips), named, members=members, of_table=of_table)
     found.has_speakers = "speaker" in clips
     found.facts = [*_counted(clips, "speaker"), *_counted(clips, "language"), *sides.facts]
@@ -136,11 +148,13 @@ def write_recipe(
         *about_languages(clips),
     ]
 
+    held = "my.cache" if cache is None else _path(cache, path.parent)
+
     def render(division: Proposal) -> str:
-        return _text(found, manifest, root, chosen, kinds, division, report)
+        return _text(found, manifest, root, chosen, held, encoders, division, report)
 
     own = task_text(chosen.content) if chosen.content else ""
-    where = (manifest, root, task, path)
+    where = (manifest, root, task, path, cache)
     division = _first_accepted(proposals_for(clips, chosen.task), render, own, where)
     found.split = division.written
     found.notes += division.notes
@@ -184,6 +198,7 @@ def _try(
     root: str | Path | None,
     task: str | None,
     path: Path,
+    cache: str | Path | None,
 ) -> None:
     """Check a recipe as a run would, before it is written."""
     from ..checks.recipe_checks import check_recipe, check_sources
@@ -203,7 +218,7 @@ def _try(
                 manifest=manifest,
                 root=None if root is None else Path(root),
                 task=(task or str(labels)) if names_file else recipe.task,
-                cache=path.parent / recipe.cache.name,
+                cache=Path(cache) if cache else path.parent / recipe.cache.name,
                 report=path.parent / recipe.report.name,
             )
             ready = prepare(recipe)
@@ -219,7 +234,8 @@ def _text(
     manifest: Path,
     root: str | Path | None,
     chosen: Choice,
-    kinds: list[str],
+    cache: str,
+    encoders: list[Proposed],
     division: Proposal,
     report: str,
 ) -> str:
@@ -254,8 +270,9 @@ def _text(
         lines += [_line(f"votes: {named}", "members learn from all raters")]
     if chosen.drop:
         lines += [_line("unlabelled: drop", f"{chosen.drop} clips have no label")]
-    lines += [_line("cache: my.cache", "embeddings: each clip is embedded once"), "", "encoders:"]
-    lines += [_line(f"  {kind}: {ENCODERS[kind][0]}", ENCODERS[kind][1]) for kind in kinds]
+    held = "cache: my.cache" if cache == "my.cache" else f"cache: {_scalar(cache)}"
+    lines += [_line(held, "embeddings: each clip is embedded once"), "", "encoders:"]
+    lines += [_line(f"  {one.name}: {one.value}", one.about) for one in encoders]
     lines += ["", _line(f"split: {division.written}", division.about)]
     if not found.has_speakers:
         lines += [
@@ -263,10 +280,10 @@ def _text(
         ]
     lines += [""]
     lines += [_line("members:", "the best value of a list is chosen on dev" if choice else "")]
-    lines += [f"  {kind}-lr: {{head: {head}, on: {kind}{choice}}}" for kind in kinds]
+    lines += [f"  {one.name}-lr: {{head: {head}, on: {one.name}{choice}}}" for one in encoders]
     ensembles = "[mean, max]" if head == "logistic" else "[mean]"
     lines += [
-        f"ensembles: {ensembles if len(kinds) > 1 else '[]'}",
+        f"ensembles: {ensembles if len(encoders) > 1 else '[]'}",
         "",
         _line(
             f"report: {report if report == 'out' else _scalar(report)}",

@@ -37,6 +37,9 @@ def test_spaces_are_found_by_name_prefix_key_and_spec(cache):
     assert b.name == f"mine-{b.key[:8]}"
     for which in (a.name, "toy-a", a.key, a.key[:12], a.spec, a):
         assert cache.space(which) == a
+    longer = cache.create(make_spec("toy-c"), name="mine-too")
+    assert cache.space("mine") == b
+    assert cache.space("mine-t") == longer
     cache.create(make_spec("toy-aa"))
     with pytest.raises(InputError, match="matches several spaces"):
         cache.space("toy-a")
