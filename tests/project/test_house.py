@@ -6,11 +6,14 @@ import ast
 import importlib
 import re
 import subprocess
+import tomllib
 from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("cache", "extract", "classify")
@@ -39,6 +42,19 @@ def test_nothing_was_committed_by_accident():
         "README.md", "affekt", "benchmarks", "constraints.txt", "docs", "examples", "mkdocs.yml",
         "pyproject.toml", "recipes", "tests",
     }  # fmt: skip
+
+
+def test_the_environment_is_the_one_that_pyproject_describes():
+    """What doctor and pip read is metadata of the installation, which an edit does not change."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {*project["dependencies"]}.union(*project["optional-dependencies"].values())
+    installed = {line.split(";")[0].strip() for line in metadata.requires("affekt") or ()}
+    assert {*map(parsed, installed)} == {*map(parsed, wanted)}, "install again: pip install -e ."
+
+
+def parsed(requirement: str) -> tuple[str, str, str]:
+    one = Requirement(requirement)
+    return one.name, ",".join(sorted(one.extras)), str(one.specifier)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -61,7 +61,6 @@ def test_what_is_missing_for_which_command(here, monkeypatch):
     ],
 )
 def test_a_package_that_is_absent_or_old_is_wrong(here, monkeypatch, version, words):
-    # what the environment was installed with, which may be older than this pyproject.toml
     [lowest] = [r.split(">=")[1] for r in metadata.requires("affekt") if r.startswith("scipy>=")]
     real = findings.version_of
     monkeypatch.setattr(findings, "version_of", lambda n: version if n == "scipy" else real(n))
