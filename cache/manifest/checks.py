@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, listed
-from .columns import Named
+from .columns import WIDE, Named
 from .paths import Folder, check_written
 from .speakers import note_on, spellings
 from .tables import Table
@@ -35,7 +35,8 @@ def check_ids(table: Table, found: Named, *, dedupe: bool) -> np.ndarray | None:
         if unlike:
             raise InputError(
                 f"{table.place(i)}: id {id_!r} was used in line {table.lines[j]} for another clip"
-                f" ({listed(unlike)} differ): ids must be unique; {_way_out(found)}"
+                f" ({listed(unlike)} differ{'s' * (len(unlike) == 1)}): ids must be unique; "
+                f"{_way_out(found)}"
             )
         if not dedupe:
             raise InputError(
@@ -50,10 +51,9 @@ def _way_out(found: Named) -> str:
     if unread := [note for note in found.notes if isinstance(note, Unread)]:
         return "; ".join(unread)
     return (
-        f"{_source_of_ids(found) or 'correct them'}; if several annotators rated a "
-        "clip, put their answers into one row, with a column for each (rater1, rater2 ..., or "
-        "valence_R1, valence_R2 ... for ratings), or their labels into a table with the columns "
-        "id and label, and name it in the recipe: votes: TABLE"
+        f"{_source_of_ids(found) or 'correct them'}; if several annotators rated a clip, {WIDE}, "
+        "or their labels into a table with the columns id and label, and name it in the recipe: "
+        "votes: TABLE"
     )
 
 

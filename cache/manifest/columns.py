@@ -50,6 +50,12 @@ RECORDINGS = re.compile(
     r".*\.(wav|flac|mp3|ogg|oga|opus|aiff?|au|sph|m4a|aac|mp4|mov|3gp|webm|mka|mkv|amr|wma|avi)",
     re.IGNORECASE | re.DOTALL,
 )
+REPEATED = 1 / 3  # of the rows: so many texts that occur again are hardly chance
+#: what to do with the answers of several annotators
+WIDE = (
+    "put their answers into one row, with a column for each (rater1, rater2 ..., or valence_R1, "
+    "valence_R2 ... for ratings)"
+)
 #: next to one of these an utterance is counted within a dialogue
 DIALOGUES = ("dialogue_id", "dialog_id", "conversation_id", "scene_id", "session_id")
 
@@ -308,6 +314,13 @@ def _give_ids(found: Named, table: Table, folded: Mapping[str, list[str]]) -> No
     else:
         columns["id"] = [str(line) for line in range(1, len(table) + 1)]
         found.notes.append("there is no column of ids: the row numbers are the ids")
+        texts = [text for text in columns.get("text", ()) if text.strip()]
+        repeats = len(texts) - len(set(texts))
+        if repeats > REPEATED * len(table):
+            found.notes.append(
+                f"{repeats} of {len(table)} rows repeat the text of another row, and each is a clip"
+                f" of its own: scores may be too high. If several annotators rated a text, {WIDE}"
+            )
 
 
 def _misspelt_id(folded: Mapping[str, list[str]]) -> str:

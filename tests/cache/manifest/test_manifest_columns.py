@@ -90,3 +90,20 @@ def test_columns_that_cannot_be_read_under_other_names(tmp_path, words, said):
         call(table, *words)
     with pytest.raises(InputError, match="text is read from 2; expected the name of a column"):
         Manifest.read(table, columns={"text": 2})
+
+
+def test_rows_of_several_annotators_are_noticed():
+    rated = [
+        {"text": f"text {row // 3}", "rater": f"R{row % 3}", "label": "joy"} for row in range(9)
+    ]
+    [note] = [one for one in Manifest.from_rows(rated).notes if "repeat" in one]
+    assert note.startswith("6 of 9 rows repeat the text of another row")
+    assert "put their answers into one row, with a column for each (rater1, rater2 ..." in note
+    others = [{"text": f"own {row}", "rater": "R0", "label": "joy"} for row in range(3)]
+    few = Manifest.from_rows([*rated[:2], *others])  # one of five
+    assert not [one for one in few.notes if "repeat" in one]
+    named = [{"id": f"c{row}", **one} for row, one in enumerate(rated)]
+    assert not [one for one in Manifest.from_rows(named).notes if "repeat" in one]
+    unequal = [{"id": "a", "text": "t", "rater": rater} for rater in "AB"]
+    with pytest.raises(InputError, match=r"\(rater differs\).* put their answers into one row"):
+        Manifest.from_rows(unequal)
