@@ -224,14 +224,15 @@ def _store(space: Space, digests: Mapping[str, str], values: Mapping[str, np.nda
 def _imported(values: Mapping[str, np.ndarray], name: str, modality: str) -> Spec:
     """Return the spec of imported values; the values themselves are part of it."""
     state = hashlib.sha256()
-    shapes = set()
+    shapes: dict[tuple[int, ...], str] = {}
     for id_ in sorted(values):
-        shapes.add(values[id_].shape)
+        shapes.setdefault(values[id_].shape, id_)
         state.update(hashlib.sha256(id_.encode("utf-8", "surrogatepass")).digest())
         state.update(hashlib.sha256(values[id_].tobytes()).digest())
     if len(shapes) != 1:
-        raise InputError(f"arrays of different shapes: {listed(sorted(map(str, shapes)))}")
-    layers, dim = shapes.pop()
+        found = [f"{shape} of clip {id_!r}" for shape, id_ in shapes.items()]
+        raise InputError(f"arrays of different shapes (layers, dim): {listed(found)}")
+    [(layers, dim)] = shapes
     return Spec(
         {
             "format": FORMAT,
