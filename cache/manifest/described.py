@@ -64,15 +64,12 @@ def described(clips: Manifest, kind: str) -> dict[str, Any]:
             columns[name] = mark.join(part for part in (origin, content) if part)
         elif name in LACKING:
             columns[name] = f"none: {LACKING[name]}"
-    if "label" not in clips and (rated := ratings(clips)):
+    if "label" not in clips and (by := rated_columns(clips)):
+        names = [name for own in by.values() for name in own]
         columns["label"] = (
-            f"none; {listed(list(rated.values()))} look{'s' * (len(rated) == 1)} like ratings of "
-            f"{listed(list(rated))}: affekt init makes a regression task from them"
-        )
-    elif "label" not in clips and (by := raters_of_numbers(clips)):
-        columns["label"] = (
-            f"none; {listed([name for own in by.values() for name in own])} look like ratings of "
-            f"{listed(list(by))} by several people: affekt init makes a regression task from them"
+            f"none; {listed(names)} look{'s' * (len(names) == 1)} like ratings of "
+            f"{listed(list(by))}{' by several people' * (len(names) > len(by))}: affekt init makes "
+            "a regression task from them"
         )
     elif "label" not in clips and (several := raters(clips)):
         columns["label"] = (
@@ -91,8 +88,17 @@ def described(clips: Manifest, kind: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def rated_columns(clips: Manifest) -> dict[str, tuple[str, ...]]:
+    """Return dimension -> the column that has numbers of it, or those of its raters."""
+    one, several = ratings(clips), raters_of_numbers(clips)
+    found = {name: (one[name],) if name in one else several.get(name, ()) for name in DIMENSIONS}
+    return {name: columns for name, columns in found.items() if columns}
+
+
 def ratings(clips: Manifest) -> dict[str, str]:
     """Return dimension -> the column that has numbers of it.
+
+    V, A and D are taken for valence, arousal and dominance where at least V and A are there.
 
     Examples
     --------
@@ -105,17 +111,22 @@ def ratings(clips: Manifest) -> dict[str, str]:
     folded = {re.sub(mean, "", name.casefold()): name for name in clips.columns}
     found = {}
     for dimension, names in DIMENSIONS.items():
-        column = next((folded[name] for name in names if name in folded), None)
-        if column is not None and column != "label":
-            values = {value for value in rated(clips[column].tolist()) if value}
-            numbers = sum(are_numbers([value]) for value in values)
-            if numbers > 2 and 2 * numbers > len(values):
-                found[dimension] = column
+        letter = (dimension[0],) * ({"v", "a"} <= folded.keys())
+        column = next((folded[name] for name in (*names, *letter) if name in folded), None)
+        if column is not None and column != "label" and _mostly_numbers(clips, column) > 2:
+            found[dimension] = column
     return found
 
 
+def _mostly_numbers(clips: Manifest, column: str) -> int:
+    """Return how many different numbers a column has; 0 where they are not most of its values."""
+    values = {value for value in rated(clips[column].tolist()) if value}
+    numbers = sum(are_numbers([value]) for value in values)
+    return numbers if 2 * numbers > len(values) else 0
+
+
 def columns_of_ratings(clips: Manifest) -> dict[str, tuple[str, ...]]:
-    """Return dimension -> columns of numbers with its name and another word, where there are two.
+    """Return dimension -> columns of numbers with its name, and perhaps another word.
 
     Examples
     --------
@@ -130,9 +141,9 @@ def columns_of_ratings(clips: Manifest) -> dict[str, tuple[str, ...]]:
             name
             for name in clips.columns
             if set(re.split(r"[\W_\d]+", name.casefold())).intersection(names)
-            and are_numbers(value for value in rated(clips[name].tolist()) if value)
+            and _mostly_numbers(clips, name)
         )
-        if len(columns) > 1:
+        if columns:
             found[dimension] = columns
     return found
 
@@ -148,12 +159,14 @@ def raters_of_numbers(clips: Manifest) -> dict[str, tuple[str, ...]]:
     {'valence': ('valence_R1', 'valence_R2')}
     """
     one = re.compile(r"(r|rater|annotator|coder|judge|evaluator|rating)?(\d+|[a-z])")
+    alone = re.compile(r"(r|rater|annotator|coder|judge|evaluator)(\d+|[a-z])")
     found = {}
     for dimension, columns in columns_of_ratings(clips).items():
         word = rf"(?<![^\W\d_])({'|'.join(DIMENSIONS[dimension])})(?![^\W\d_])|[\W_]"
         rest = {name: re.sub(word, "", name.casefold()) for name in columns}
         own = tuple(name for name in columns if rest[name])
-        if len(own) > 1 and all(one.fullmatch(rest[name]) for name in own):
+        how = one if len(own) > 1 else alone
+        if own and all(how.fullmatch(rest[name]) for name in own):
             found[dimension] = own
     return found
 
@@ -166,12 +179,19 @@ def ratings_of_raters(clips: Manifest) -> str:
     >>> from affekt.cache import Manifest
     >>> rows = [{"text": "t", "arousal_Ann": one, "arousal_Ben": "4"} for one in ("3", "5")]
     >>> ratings_of_raters(Manifest.from_rows(rows))
-    'arousal_Ann, arousal_Ben: if these are ratings by several people, name them in a task file...'
+    'arousal_Ann, arousal_Ben: if these are ratings by several people, write a task file with ...'
     """
-    return "; ".join(
-        f"{listed(columns)}: if these are ratings by several people, name them in a task file, "
-        f"{dimension}: {{raters: [{', '.join(columns[:2])} ...], range: [LOW, HIGH]}}"
-        for dimension, columns in columns_of_ratings(clips).items()
+    found = {name: own for name, own in columns_of_ratings(clips).items() if len(own) > 1}
+    if not found:
+        return ""
+    raters = [
+        f"{dimension}: {{raters: [{', '.join(columns)}], range: [LOW, HIGH]}}"
+        for dimension, columns in found.items()
+    ]
+    return (
+        f"{listed([name for own in found.values() for name in own])}: if these are ratings by "
+        "several people, write a task file with two lines, type: regression and "
+        f"dimensions: {{{', '.join(raters)}}}"
     )
 
 

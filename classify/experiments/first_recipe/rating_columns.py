@@ -38,11 +38,16 @@ def task_of_numbers(
         dimensions[name] = {**of, "range": [math.floor(min(values)), math.ceil(max(values))]}
         if more:
             notes.append(f"{listed(own)} are taken as raters: a clip gets the mean of their {name}")
-        elif by := others.get(name):
+        elif len(by := others.get(name, ())) > 1:
             notes.append(
                 f"if {listed(by)} are raters, write raters: [{', '.join(by)}] in place of the "
                 f"column of {name} in the task file: the report then says how far they agree"
             )
+    alone = {own[0]: name for name, own in columns.items() if len(own) == 1}
+    if others_called := {own: name for own, name in alone.items() if own.casefold() != name}:
+        are = "are" if len(others_called) > 1 else "is"
+        taken = listed([*others_called.values()])
+        notes.append(f"{listed([*others_called])} {are} taken for {taken}")
     spans = [(name, *one["range"]) for name, one in dimensions.items()]
     ranges = ", ".join(f"{name} {low} to {high}" for name, low, high in spans)
     notes.append(

@@ -16,8 +16,8 @@ from ....cache.manifest.columns import COLUMNS
 from ....cache.manifest.described import (
     MOST_LABELS,
     are_numbers,
+    rated_columns,
     raters,
-    raters_of_numbers,
     ratings,
 )
 from ....cache.manifest.tables.cells import ABSENT, DOUBTFUL
@@ -77,9 +77,7 @@ def task_for(clips: Manifest) -> Choice:
     blank = counts.pop("", 0)
     rated = ratings(clips)
     if not counts:
-        if rated:
-            return _numeric(clips, {name: (column,) for name, column in rated.items()})
-        if by := raters_of_numbers(clips):
+        if by := rated_columns(clips):
             return _numeric(clips, by)
         if any(name.startswith(PREFIX) for name in clips.columns):
             return _of_votes(clips)

@@ -125,12 +125,40 @@ def test_a_first_recipe_takes_raters_with_a_number_or_a_letter(tmp_path, names, 
     ]
     Manifest.from_rows(rows).write(tmp_path / "clips.csv")
     if not taken:
-        with pytest.raises(InputError, match=f"{names[0]}.* name them in a task file, valence: "):
+        with pytest.raises(InputError, match=f"{names[0]}.* write a task file with two lines"):
             write_recipe(tmp_path / "clips.csv", tmp_path / "recipe.yaml")
         return
     found = write_recipe(tmp_path / "clips.csv", tmp_path / "recipe.yaml")
     assert Task.read(tmp_path / "task.yaml").scales["valence"].columns == names
     assert f"{', '.join(names)} are taken as raters" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("V", "A", "D"), {"arousal": ("A",), "valence": ("V",), "dominance": ("D",)}),
+        (("valence_R1",), {"valence": ("valence_R1",)}),
+        (
+            ("arousal_mean", "valence_R1", "valence_R2"),
+            {"arousal": ("arousal_mean",), "valence": ("valence_R1", "valence_R2")},
+        ),
+    ],
+)
+def test_a_first_recipe_takes_every_dimension(tmp_path, names, expected):
+    rows = [
+        {"id": f"c{i}", "text": f"a text {i}", "speaker": f"s{i % 6}"}
+        | {name: f"{1 + (i + at) % 7}" for at, name in enumerate(names)}
+        for i in range(60)
+    ]
+    Manifest.from_rows(rows).write(tmp_path / "clips.csv")
+    found = write_recipe(tmp_path / "clips.csv", tmp_path / "recipe.yaml")
+    task = Task.read(tmp_path / "task.yaml")
+    assert {name: scale.columns for name, scale in task.scales.items()} == expected
+    assert "taken for" in " ".join(found.notes)
+    wrong = [row | {names[-1]: "x"} if at == 3 else row for at, row in enumerate(rows)]
+    Manifest.from_rows(wrong).write(tmp_path / "wrong.csv")
+    with pytest.raises(InputError, match=rf"'{names[-1]}' holds 'x' \(line 5\); expected numbers"):
+        write_recipe(tmp_path / "wrong.csv", tmp_path / "other.yaml")
 
 
 def test_a_first_recipe_with_a_mean_names_its_raters_too(tmp_path):

@@ -166,7 +166,7 @@ def test_labels_in_capitals_are_near_a_task(tmp_path):
         ),
         (
             {"valence_Ann": ["1", "2", "3"] * 10, "Ben valence": ["1", "5", "2"] * 10},
-            "valence_Ann, Ben valence: if these are ratings by several people, name them in a",
+            "valence_Ann, Ben valence: if these are ratings by several people, write a",
         ),
         (
             {
