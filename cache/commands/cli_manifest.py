@@ -48,6 +48,11 @@ if TYPE_CHECKING:
     multiple=True,
     help="Give a column the name that affekt uses, such as label=Emoción (repeatable).",
 )
+@click.option(
+    "--raters",
+    metavar="COLUMN",
+    help="Join the rows of each clip; the column says which rater a row is of.",
+)
 @click.option("--dedupe", is_flag=True, help="Keep only the first of identical rows.")
 @JSON
 def manifest(

@@ -51,9 +51,9 @@ def _way_out(found: Named) -> str:
     if unread := [note for note in found.notes if isinstance(note, Unread)]:
         return "; ".join(unread)
     return (
-        f"{_source_of_ids(found) or 'correct them'}; if several annotators rated a clip, {WIDE}, "
-        "or their labels into a table with the columns id and label, and name it in the recipe: "
-        "votes: TABLE"
+        f"{_source_of_ids(found) or 'correct them'}; if several annotators rated a clip, {WIDE}. "
+        "Or put their labels into a table of their own, with the columns id and label, and name it "
+        "in the recipe: votes: TABLE"
     )
 
 

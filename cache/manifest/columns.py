@@ -52,10 +52,7 @@ RECORDINGS = re.compile(
 )
 REPEATED = 1 / 3  # of the rows: so many texts that occur again are hardly chance
 #: what to do with the answers of several annotators
-WIDE = (
-    "put their answers into one row, with a column for each (rater1, rater2 ..., or valence_R1, "
-    "valence_R2 ... for ratings)"
-)
+WIDE = "make one row of their answers: affekt manifest TABLE --raters COLUMN -o clips.csv"
 #: next to one of these an utterance is counted within a dialogue
 DIALOGUES = ("dialogue_id", "dialog_id", "conversation_id", "scene_id", "session_id")
 

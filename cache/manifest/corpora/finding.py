@@ -11,6 +11,7 @@ from ..manifest import Manifest
 from ..tables import SUFFIXES
 from ..tables.parquet_and_excel import holds_bytes
 from . import audio_names, huggingface as hub
+from .annotators import read_annotators
 from .audformat import read_audformat_folder
 from .emobox import read_emobox
 from .kaldi import read_kaldi
@@ -73,16 +74,20 @@ def read_corpus(
     dedupe: bool = False,
     encoding: str | None = None,
     columns: Mapping[str, str] | None = None,
+    raters: str | None = None,
 ) -> Manifest:
     """Read a table or a corpus of a kind of `KINDS`, or whose files are named in a form."""
-    for option, given in (("--encoding", encoding), ("--column", columns)):
+    for option, given in (("--encoding", encoding), ("--column", columns), ("--raters", raters)):
         if given and kind != "table":
             raise InputError(f"{option} is for one table, and {path} is read as {kind}")
     if "{" in kind:
         return audio_names.read_form(path, kind, root)
+    how: Any = {"encoding": encoding, "columns": columns}
     readers: dict[str, Any] = {
-        "table": lambda: Manifest.read(
-            path, root, dedupe=dedupe, encoding=encoding, columns=columns
+        "table": lambda: (
+            read_annotators(path, raters, root, **how)
+            if raters
+            else Manifest.read(path, root, dedupe=dedupe, **how)
         ),
         "unified": lambda: audio_names.read_unified(path, root, label=label),
         "folders": lambda: audio_names.read_folders(path, root),

@@ -98,12 +98,12 @@ def test_rows_of_several_annotators_are_noticed():
     ]
     [note] = [one for one in Manifest.from_rows(rated).notes if "repeat" in one]
     assert note.startswith("6 of 9 rows repeat the text of another row")
-    assert "put their answers into one row, with a column for each (rater1, rater2 ..." in note
+    assert "affekt manifest TABLE --raters COLUMN -o clips.csv" in note
     others = [{"text": f"own {row}", "rater": "R0", "label": "joy"} for row in range(3)]
     few = Manifest.from_rows([*rated[:2], *others])  # one of five
     assert not [one for one in few.notes if "repeat" in one]
     named = [{"id": f"c{row}", **one} for row, one in enumerate(rated)]
     assert not [one for one in Manifest.from_rows(named).notes if "repeat" in one]
     unequal = [{"id": "a", "text": "t", "rater": rater} for rater in "AB"]
-    with pytest.raises(InputError, match=r"\(rater differs\).* put their answers into one row"):
+    with pytest.raises(InputError, match=r"\(rater differs\).* make one row of their answers"):
         Manifest.from_rows(unequal)
