@@ -83,8 +83,8 @@ def not_of_numbers(one: Asked, task: str) -> str:
 def _asked(entry: str | Ensemble, members: Collection[str]) -> Asked:
     if isinstance(entry, Ensemble):
         return Asked(entry.name, entry, tuple(sorted(members)))
-    name, of, some = entry.partition(" of ")
-    rule = strategy(name)
+    name, of, some = entry.strip().partition(" of ")
+    rule = strategy(name := name.strip())
     if not of:
         return Asked(name, rule, tuple(sorted(members)))
     chosen = [one.strip() for one in some.split(PLUS)]

@@ -117,7 +117,7 @@ class Comparison:
         order, systems = ordered(self.data), self.data["systems"]
         if by is None:
             return {"system": order, **_columns([systems[name]["test"] for name in order])}
-        if by not in self.data["by"]:
+        if not isinstance(by, str) or by not in self.data["by"]:
             known = " or ".join(map(repr, self.data["by"])) or "a column of compare(..., by=)"
             raise InputError(f"`by` is {by!r}, and the comparison has no table by it; try {known}")
         values = self.data["by"][by]["values"]

@@ -106,7 +106,7 @@ def run(
     if check and watch:
         raise click.UsageError("--check and --watch exclude each other; leave one out")
     if check:
-        _check(recipe, own=bool(ctx.obj), as_json=as_json)
+        _check(recipe, own=bool(ctx.obj), force=force, as_json=as_json)
         return
     if ctx.obj:  # the process is the command's own
         from ..heads.lean_imports import in_own_process
@@ -160,14 +160,14 @@ def _watch(
         to_stderr(f"{', '.join(path.name for path in changed)} changed")
 
 
-def _check(recipe: Path, *, own: bool, as_json: bool) -> None:
+def _check(recipe: Path, *, own: bool, force: bool, as_json: bool) -> None:
     if own:  # the process is our own, and nothing will be fitted in it: no scikit-learn
         from ..heads.without_sklearn import only_serve
 
         only_serve()
     from .preview import preview
 
-    found = preview(recipe)
+    found = preview(recipe, force=force)
     print_result(found.as_dict(), found.text(), as_json)
 
 

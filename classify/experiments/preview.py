@@ -16,6 +16,7 @@ from .prepare import prepare
 from .recipes.entries import MemberEntry
 from .recipes.lines import with_lines
 from .recipes.recipe import Recipe
+from .results.report_folder import ReportFolder, check_owner
 from .run import Outcome, check, is_current
 
 if TYPE_CHECKING:
@@ -88,8 +89,15 @@ class Preview:
         return "\n".join(lines)
 
 
-def preview(recipe: Recipe | str | Path) -> Preview:
+def preview(recipe: Recipe | str | Path, *, force: bool = False) -> Preview:
     """Check a recipe as `run` does before any work, and count what a run would do.
+
+    Parameters
+    ----------
+    recipe
+        The recipe, or its file.
+    force
+        Allow the report folder of another recipe.
 
     Raises
     ------
@@ -102,7 +110,9 @@ def preview(recipe: Recipe | str | Path) -> Preview:
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
     with with_lines(recipe.at):
-        return _preview(prepare(recipe))
+        found = _preview(prepare(recipe))
+    check_owner(ReportFolder(recipe.report, recipe.path), force=force)
+    return found
 
 
 def _preview(ready: Prepared) -> Preview:

@@ -125,9 +125,10 @@ def _check_columns(ready: Prepared) -> None:
     for keys, column in columns:
         word = keys[-1]
         if column not in clips:
+            others = [name for name in clips.columns if name not in LABELS]
             raise SettingError(
                 f"{word}: no column {column!r} in {clips.source}; "
-                f"{expected_one_of(column, clips.columns)}",
+                f"{expected_one_of(column, others)}",
                 *keys,
             )
         asked = word == "group" and recipe.gives(*keys)

@@ -92,7 +92,7 @@ def opened_report(folder: Path, recipe: Path, *, force: bool) -> Iterator[Report
     with locked(folder):
         put_in_place(folder)
         report = ReportFolder(folder, recipe)
-        _check_owner(report, force)
+        check_owner(report, force=force)
         report.work.mkdir(exist_ok=True)
         for path in report.made():
             path.unlink()
@@ -152,7 +152,8 @@ def _retire(folder: Path, name: str) -> None:
         above.rmdir()
 
 
-def _check_owner(report: ReportFolder, force: bool) -> None:
+def check_owner(report: ReportFolder, *, force: bool) -> None:
+    """Refuse the folder of another recipe, and files that no run wrote, unless `force`."""
     folder, state = report.folder, read_state(report.folder)
     if force:
         return

@@ -84,6 +84,8 @@ def test_a_frame_has_each_dimension_and_a_row_for_each_value_of_a_column():
     assert Comparison.from_frame(frame).data == found.data
     with pytest.raises(InputError, match=r"`by` is 'sex', .* no table by it; try 'language'"):
         found.to_frame(by="sex")
+    with pytest.raises(InputError, match=r"`by` is \['language'\], .* no table by it"):
+        found.to_frame(by=["language"])  # pyright: ignore[reportArgumentType]
 
 
 def test_numbers_far_outside_of_the_scale_are_remarked(tmp_path):

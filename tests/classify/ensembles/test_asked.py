@@ -84,6 +84,7 @@ def test_a_plus_without_blanks_joins_members_unless_it_is_in_a_name():
     found = asked(["mean of b+c", "mean of a+b + c", "max of b +c"], ["a+b", "b", "c"])
     assert [one.members for one in found] == [("b", "c"), ("a+b", "c"), ("b", "c")]
     assert found[0].name == "mean of b + c"
+    assert asked([" mean  of  b + c "], ["b", "c"])[0].name == "mean of b + c"
 
 
 def test_all_members_are_a_subset_where_no_ensemble_has_them_all():

@@ -94,7 +94,7 @@ def test_a_cheap_member_gets_a_curve_unasked_and_another_wish_compares_again(cor
         ("compare: {calibrat: x}", "Did you mean 'calibrate'"),
         ("compare: {calibrate: warmth}", "expected one of temperature, vector, isotonic"),
         ("compare: {learning_curve: nobody}", "expected one of words, weak"),
-        ("compare: {by: room}", "no column 'room'"),
+        ("compare: {by: room}", "no column 'room'.*one of id, path, text, speaker, language"),
         ("compare: {crossed: room}", "crossed: no column 'room'"),
         ("compare: {crossed: label}", "which is the label"),
         ("compare: {crossed: speaker}", "`crossed` is 'speaker', which .* has no effect"),

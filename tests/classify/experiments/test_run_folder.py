@@ -12,6 +12,7 @@ import pytest
 from affekt.cache import InputError
 from affekt.classify import run
 from affekt.classify.evaluation.reports.card import model_card
+from affekt.classify.experiments.preview import preview
 from affekt.classify.experiments.results import report_folder
 from affekt.classify.experiments.results.report_folder import (
     opened_report,
@@ -111,6 +112,9 @@ def test_a_report_is_of_one_recipe(made):
     (made / "other.yaml").write_text(text.replace("C: 10", "C: 3"))
     with pytest.raises(InputError, match=r"belongs to the recipe .*r\.yaml.*--force"):
         run(made / "other.yaml")
+    with pytest.raises(InputError, match=r"belongs to the recipe .*r\.yaml.*--force"):
+        preview(made / "other.yaml")
+    assert not preview(made / "other.yaml", force=True).is_current
     assert not (made / "out" / ".unfinished").exists()
 
 
