@@ -12,6 +12,8 @@ import numpy as np
 from ...cache.errors import InputError
 from ..data.estimates import Estimates
 
+ROUNDING = 1e-6  # share of the largest number; a smaller spread may be that of float32 rounding
+
 
 def rated_values(truth: Any, first: Estimates) -> np.ndarray:
     """Return the ratings of dev, `(clips, dimensions)`; NaN where a clip is not rated."""
@@ -80,7 +82,7 @@ def stacked_weights(
         Predictions, `(members, clips, dimensions)`.
     ratings
         `(clips, dimensions)`; NaN does not count. Where all are equal, the result is the mean of
-        the members.
+        the members. Members that are constant have no part in the spread, and no weight.
     penalty
         Strength of the pull, as a share of the variance of the ratings.
 
@@ -99,15 +101,22 @@ def stacked_weights(
     pull = np.sqrt(penalty) * np.eye(n_members)
     for column, truth in enumerate(ratings.T):
         rated = np.isfinite(truth)
-        if not rated.any() or not (spread := truth[rated].std()):
+        if not rated.any() or not _varies(truth[rated]):
             continue
         given, middle = stack[:, rated, column].T, truth[rated].mean()
-        scale = spread * np.sqrt(rated.sum())
+        scale = truth[rated].std() * np.sqrt(rated.sum())
         centred, wanted = (given - given.mean(axis=0)) / scale, (truth[rated] - middle) / scale
+        moves = _varies(given)
+        centred[:, ~moves] = 0
         found, _ = nnls(np.vstack([centred, pull]), np.r_[wanted, pull.sum(axis=0) / n_members])
         made = centred @ found
         if made @ wanted > 0:  # else they say nothing, and would say it louder
-            found /= np.linalg.norm(made)
+            found = np.where(moves, found / np.linalg.norm(made), 0)
         weights[:, column] = found
         offsets[column] = middle - given.mean(axis=0) @ found
     return weights, offsets
+
+
+def _varies(values: np.ndarray) -> np.ndarray:
+    """Return whether the values of each column differ by more than rounding."""
+    return values.std(axis=0) > ROUNDING * np.abs(values).max(axis=0)

@@ -118,6 +118,26 @@ def test_members_against_the_ratings_are_not_made_louder():
     assert np.ptp(found.values) <= np.ptp(members["a"].values)
 
 
+def test_what_is_constant_but_for_rounding_is_not_made_louder():
+    rng = np.random.default_rng(0)
+    ratings, ids = rng.normal(4, 1, (50, 1)), [f"c{number}" for number in range(50)]
+    flat = [np.full((50, 1), 0.1), np.full((50, 1), 0.7), np.float32(3.3) + 0 * ratings]
+    flat += [3.3 + 1e-7 * rng.normal(size=(50, 1))]
+    named = {f"flat{at}": Estimates(ids, ["v"], values) for at, values in enumerate(flat)}
+    rule = strategy("stacking").fit(named, ratings)
+    np.testing.assert_allclose(rule.weights_, 0.25)
+    np.testing.assert_allclose(rule.combine(named).values, ratings.mean(), rtol=1e-6)
+    good = Estimates(ids, ["v"], 0.2 * ratings)
+    rule = strategy("stacking").fit({**named, "good": good}, ratings)
+    assert np.abs(rule.weights_[:4]).max() == 0
+    np.testing.assert_allclose(rule.combine({**named, "good": good}).values, ratings)
+    for n in (7, 10, 33):  # 0.1 has no exact mean
+        some = {name: one.take(np.arange(n)) for name, one in named.items()}
+        np.testing.assert_allclose(
+            strategy("stacking").fit(some, np.full((n, 1), 0.1)).weights_, 0.25
+        )
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_the_order_of_clips_members_and_dimensions_does_not_matter(name):
     members, ratings = made()
