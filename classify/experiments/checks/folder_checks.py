@@ -45,6 +45,8 @@ def check_places(ready: Prepared) -> None:
             raise SettingError(message, "report")
     with in_setting("report"):
         check_takes_files("report", recipe.report)
+    if ready.cache.packed:  # it is read; what is to be embedded is refused by `check_stored`
+        return
     try:
         check_cache_folder(recipe.cache)
     except InputError as error:

@@ -24,13 +24,16 @@ class Proposed:
 
     Attributes
     ----------
-    name, value, about : str
-        Its key, what the recipe says of it, and the comment.
+    name, source, about : str
+        Its key, the encoder or the space, and the comment.
+    is_space : bool
+        Whether `source` is a space of the recipe's cache.
     """
 
     name: str
-    value: str
+    source: str
     about: str
+    is_space: bool = False
 
 
 BUILT_IN = {
@@ -60,7 +63,9 @@ def stored(cache: Path, names: Sequence[str], clips: Manifest) -> tuple[list[Pro
     if not cache.exists():
         raise InputError(f"there is no cache {cache}.{nearest_beside(cache)}")
     held = Cache(cache, readonly=True)
-    spaces = [held.space(name) for name in dict.fromkeys(names)] or held.spaces()
+    every = held.spaces()
+    asked = {space.name: space for space in map(held.space, names)}  # perhaps by several names
+    spaces = [*asked.values()] or every
     if not spaces:
         raise InputError(f"{cache} holds no embeddings; affekt extract and cache import store some")
     absent = {space.name: _absent(space, clips) for space in spaces}
@@ -75,26 +80,47 @@ def stored(cache: Path, names: Sequence[str], clips: Manifest) -> tuple[list[Pro
             f"{'; '.join(lacks)}; embed them or import their vectors, or leave them out of "
             f"{clips.source}"
         )
-    modalities = Counter(space.modality for space in found)
-    proposed = [_proposed(space, held, modalities[space.modality] == 1) for space in found]
-    return proposed, [f"{text} and is not used" for text in lacks]
+    return _proposed(found, every), [f"{text} and is not used" for text in lacks]
 
 
 def _absent(space: Space, clips: Manifest) -> list[str]:
-    """Return the clips that a run would have to embed: what failed before is left out there."""
+    """Return the clips that a run would have to embed: what failed before is left out there.
+
+    A space without any of the clips lacks all of them.
+    """
     there = [bool(value) for value in clips["path" if space.modality == "audio" else "text"]]
     if not any(there):
         return clips.ids
-    failed = {note["id"] for note in space.failures()}
-    return [id_ for id_ in space.missing(clips.select(np.array(there))) if id_ not in failed]
+    wanted = clips.select(np.array(there))
+    keys = dict(zip(wanted.ids, space.keys_of(wanted), strict=True))
+    failed = {note["id"] for note in space.failures() if note["key"] == keys.get(note["id"])}
+    missing = space.missing(wanted)
+    none = len(missing) == len(wanted)
+    return clips.ids if none else [id_ for id_ in missing if id_ not in failed]
 
 
-def _proposed(space: Space, cache: Cache, alone: bool) -> Proposed:
-    """Return a space as an encoder; it is named by its modality where no other space has it."""
-    short = space.name[:-KEY]
-    twins = [one for one in cache.spaces() if one.name[:-KEY] == short]
-    name = short if len(twins) == 1 else space.name
-    about = f"{space.dim} numbers for each clip"
-    if space.n_layers > 1:
-        about = f"{space.n_layers} layers; members read the last one, and layers: probe the best"
-    return Proposed(NAMES[space.modality] if alone else name, f"{{space: {name}}}", about)
+def _proposed(spaces: Sequence[Space], every: Sequence[Space]) -> list[Proposed]:
+    """Return spaces as encoders, named by their modality where it is the only one of it.
+
+    Parameters
+    ----------
+    every
+        All spaces of the cache: a name that several have needs the key.
+    """
+    count = Counter(space.modality for space in spaces)
+    shared = Counter(space.name[:-KEY] for space in every)
+    short = {
+        one.name: one.name[:-KEY] if shared[one.name[:-KEY]] == 1 else one.name for one in every
+    }
+    taken = {short[space.name] for space in spaces if count[space.modality] > 1}
+    found = []
+    for space in spaces:
+        name, kind = short[space.name], NAMES[space.modality]
+        about = f"{space.dim} numbers for each clip"
+        if space.n_layers > 1:
+            about = (
+                f"{space.n_layers} layers; members read the last one, and layers: probe the best"
+            )
+        alone = count[space.modality] == 1 and kind not in taken
+        found.append(Proposed(kind if alone else name, name, about, is_space=True))
+    return found

@@ -95,7 +95,7 @@ def write_recipe(
         Read the embeddings that this cache holds, in place of the built-in encoders: recordings
         need not be there.
     spaces : sequence of str
-        Names of spaces of `cache`; by default all that hold some of the clips.
+        Names of spaces of `cache`; by default all that hold the clips.
 
     Raises
     ------
@@ -272,7 +272,9 @@ def _text(
         lines += [_line("unlabelled: drop", f"{chosen.drop} clips have no label")]
     held = "cache: my.cache" if cache == "my.cache" else f"cache: {_scalar(cache)}"
     lines += [_line(held, "embeddings: each clip is embedded once"), "", "encoders:"]
-    lines += [_line(f"  {one.name}: {one.value}", one.about) for one in encoders]
+    for one in encoders:
+        source = f"{{space: {_scalar(one.source)}}}" if one.is_space else one.source
+        lines += [_line(f"  {_scalar(one.name)}: {source}", one.about)]
     lines += ["", _line(f"split: {division.written}", division.about)]
     if not found.has_speakers:
         lines += [
@@ -280,7 +282,10 @@ def _text(
         ]
     lines += [""]
     lines += [_line("members:", "the best value of a list is chosen on dev" if choice else "")]
-    lines += [f"  {one.name}-lr: {{head: {head}, on: {one.name}{choice}}}" for one in encoders]
+    lines += [
+        f"  {_scalar(f'{one.name}-lr')}: {{head: {head}, on: {_scalar(one.name)}{choice}}}"
+        for one in encoders
+    ]
     ensembles = "[mean, max]" if head == "logistic" else "[mean]"
     lines += [
         f"ensembles: {ensembles if len(encoders) > 1 else '[]'}",
@@ -303,7 +308,8 @@ def _comment(text: str) -> str:
 
 def _scalar(text: str) -> str:
     """Return a text as YAML that reads back as a text."""
-    if re.fullmatch(r"[A-Za-z_/.][\w/.-]*?(\.[A-Za-z]+)?", text, re.ASCII) and len(text) > 5:
+    plain = re.fullmatch(r"[A-Za-z_/.][\w/.-]*", text, re.ASCII)
+    if plain and yaml.safe_load(text) == text:  # not a number, no, null ...
         return text
     return json.dumps(text, ensure_ascii=not text.isprintable())
 

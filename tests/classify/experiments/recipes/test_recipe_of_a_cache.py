@@ -9,9 +9,12 @@ import pytest
 import yaml
 from affekt.cache import Cache, InputError, Manifest
 from affekt.cache.care.import_export import import_space
+from affekt.cache.care.packing import pack
 from affekt.classify.cli import affekt
 from affekt.classify.experiments.first_recipe.recipe_for import write_recipe
 from click.testing import CliRunner
+
+from tests.support.cache_toy import make_spec
 
 LABELS = ["anger", "joy", "sadness"]
 
@@ -65,6 +68,57 @@ def test_spaces_of_one_modality_keep_their_names(table, tmp_path):
     assert written["encoders"]["xlsr"] == {"space": "xlsr"}
     one = write_recipe(table, tmp_path / "one.yaml", cache=cache, spaces=[first])
     assert one.members == ["speech-lr"]
+
+
+@pytest.mark.parametrize("name", ["no", "123", "null", "1e5", "2026-01-01", "text", "speech"])
+def test_any_name_reads_back_as_it_was(table, tmp_path, name):
+    for space, modality in ((name, "audio"), ("other", "audio"), ("labse", "text")):
+        fill(table, space, modality)
+    found = write_recipe(table, tmp_path / "recipe.yaml", cache=table.parent / "my.cache")
+    written = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
+    spaces = {key: one["space"] for key, one in written["encoders"].items()}
+    assert sorted(spaces.values()) == sorted([name, "other", "labse"])
+    assert spaces[name] == name
+    reads = [one[True] for one in written["members"].values()]  # YAML 1.1 takes "on" for yes
+    assert reads == [*spaces]
+    assert [*written["members"]] == found.members
+
+
+def test_a_space_by_two_names_is_one_encoder(table, tmp_path):
+    full = fill(table, "theirs")
+    fill(table, "other")
+    found = write_recipe(
+        *(table, tmp_path / "recipe.yaml"),
+        cache=table.parent / "my.cache",
+        spaces=["theirs", full, "their"],
+    )
+    assert found.members == ["speech-lr"]
+
+
+def test_what_failed_in_another_corpus_is_not_left_out(table, tmp_path):
+    full = fill(table, "theirs", count=50)
+    space = Cache(tmp_path / "my.cache").space(full)
+    for number in range(50, 60):  # the same id, another recording
+        space.fail("0" * 64, f"u{number}", "silent", "")
+    with pytest.raises(InputError, match="lacks 10 of 60 clips"):
+        write_recipe(table, tmp_path / "recipe.yaml", cache=tmp_path / "my.cache")
+
+
+def test_a_space_in_which_every_clip_failed_is_not_used(table, tmp_path):
+    space = Cache(tmp_path / "my.cache").create(make_spec("empty", modality="audio"))
+    for clip in Manifest.read(table).ids:
+        space.fail(None, clip, "missing", "no file")
+    with pytest.raises(InputError, match="lacks 60 of 60 clips"):
+        write_recipe(table, tmp_path / "recipe.yaml", cache=tmp_path / "my.cache")
+
+
+def test_a_packed_cache_is_read(table, tmp_path):
+    fill(table, "theirs")
+    pack(Cache(tmp_path / "my.cache"), tmp_path / "my.h5")
+    recipe = tmp_path / "recipe.yaml"
+    write_recipe(table, recipe, cache=tmp_path / "my.h5")
+    done = CliRunner().invoke(affekt, ["run", str(recipe)])
+    assert done.exit_code == 0, f"{done.output}\n{done.exception!r}"
 
 
 def test_a_space_that_lacks_clips_is_left_out_or_refused(table, tmp_path):
