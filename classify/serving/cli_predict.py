@@ -24,6 +24,7 @@ from ..options import ENCODERS, SYSTEM, to_stderr
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
     from ..data.predictions import Predictions
+    from ..data.task import Task
     from ..models.new_clips.system import System
 
 POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -188,7 +189,7 @@ def predict(
     elif output is not None:
         write_output(output, predictions, rows, None if window is None else clips)
     if figure is not None:
-        _draw(figure, clips, predictions)
+        _draw(figure, clips, predictions, chosen.task)
     if as_json:
         print_json(rows)
     elif output is None:
@@ -314,11 +315,13 @@ def _more(
     return found
 
 
-def _draw(figure: Path, clips: Manifest, predictions: Predictions) -> None:
+def _draw(figure: Path, clips: Manifest, predictions: Predictions, task: Task) -> None:
+    from ..data.scales import ScaleTask
     from .timeline import draw_timeline
 
     if not len(predictions):
         to_stderr(f"No figure {figure}: nothing was predicted")
         return
-    shown, found = draw_timeline(figure, clips, predictions)
+    limits = task.limits if isinstance(task, ScaleTask) else None
+    shown, found = draw_timeline(figure, clips, predictions, limits)
     to_stderr(f"Figure: {figure}" + (f", of the first {shown} of {found}" if shown < found else ""))

@@ -159,7 +159,9 @@ def write_timeline(path: str | PathLike[str], clips: Manifest, predictions: Pred
     write_whole(Path(path), csv_text([["id", "start", "end", *predictions.columns], *rows]))
 
 
-def draw_timeline(path: Path, clips: Manifest, predictions: Predictions) -> tuple[int, int]:
+def draw_timeline(
+    path: Path, clips: Manifest, predictions: Predictions, limits: np.ndarray | None = None
+) -> tuple[int, int]:
     """Draw the probabilities over time, one panel for each recording (at most twelve).
 
     Parameters
@@ -170,6 +172,8 @@ def draw_timeline(path: Path, clips: Manifest, predictions: Predictions) -> tupl
         Of `affekt.classify.serving.timeline.windows`.
     predictions : Predictions
         At least one.
+    limits : ndarray of shape (dimensions, 2), optional
+        Least and largest number of each scale; if all are alike, the axis shows the whole scale.
 
     Returns
     -------
@@ -194,6 +198,9 @@ def draw_timeline(path: Path, clips: Manifest, predictions: Predictions) -> tupl
             panel.plot(times, stack[:, column], marker="o", markersize=3, label=plain(label))
         if isinstance(predictions, Estimates):
             panel.set_ylabel("predicted")
+            if limits is not None and (limits == limits[0]).all():
+                low, high = min(stack.min(), limits[0, 0]), max(stack.max(), limits[0, 1])
+                panel.set_ylim(low - (high - low) / 50, high + (high - low) / 50)
         else:
             panel.set_ylim(-0.02, 1.02)
             panel.set_ylabel("probability")

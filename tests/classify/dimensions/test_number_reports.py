@@ -12,6 +12,7 @@ from affekt.classify.evaluation import tables
 from affekt.classify.evaluation.reports.figures import pictures
 from affekt.classify.evaluation.reports.pictures.kinds import Dots
 from affekt.classify.heads import RidgeHead
+from affekt.classify.serving import timeline
 
 
 def compared(*dimensions: str, by: tuple[str, ...] = ("language",)) -> Comparison:
@@ -106,3 +107,14 @@ def test_numbers_far_outside_of_the_scale_are_remarked(tmp_path):
     assert answer.flags["outside_scale"] == ["c38"]
     assert "far outside of the scale: do not trust" in answer.remarks["c38"]
     assert "c37" not in answer.remarks
+
+
+def test_a_timeline_shows_the_whole_scale(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(timeline, "save_figure", lambda figure, *_: drawn.append(figure))
+    parts = [{"id": f"r#{i}", "path": "r.wav", "start": i, "end": i + 1} for i in range(3)]
+    clips = Manifest.from_rows([row | {"recording": "r"} for row in parts])
+    found = Estimates(clips.ids, ["arousal", "valence"], [[3, 4], [3.5, 4], [7.5, 3]])
+    for limits, span in (([[1, 7], [1, 7]], (1, 7.5)), ([[1, 7], [0, 9]], (3, 7.5))):
+        timeline.draw_timeline(tmp_path / "t.png", clips, found, np.array(limits))
+        assert drawn.pop().axes[0].get_ylim() == pytest.approx(span, abs=0.25)

@@ -54,8 +54,10 @@ def _by(data: Data, column: str) -> Dots:
     pooled = data["systems"][best]["test"][key]
     cells = [pooled, str(data["test"]["clips"])]
     rows.append(Dot("all clips", pooled["value"], pooled["interval"], cells, strong=True))
-    head, lines = [column, measure, "clips"], {"chance": chance(data)}
-    return Dots(f"{measure} of {best} by {column}", measure, head, rows, lines, CHANCE)
+    head, lines, caption = [column, measure, "clips"], {"chance": chance(data)}, CHANCE
+    if any(row.get("absent") for row in part["values"].values()):
+        caption = "Dashed line: chance with all labels; where one does not occur, it is higher."
+    return Dots(f"{measure} of {best} by {column}", measure, head, rows, lines, caption)
 
 
 def _dimensions(data: Data, title: str) -> Dots | None:

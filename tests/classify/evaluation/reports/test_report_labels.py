@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from affekt.cache import Manifest
 from affekt.classify import Predictions, Task, compare
+from affekt.classify.evaluation.reports.figures import pictures
 
 LABELS = tuple(f"label-{number:03}" for number in range(120))
 
@@ -52,8 +53,9 @@ def test_columns_that_divide_the_clips_alike_are_shown_once():
 
 def test_languages_with_other_classes_have_a_chance_of_their_own():
     labels = ("anger", "calm", "joy")
-    text = comparison(labels, ("language",), lacking=("calm",)).report()
-    assert "Chance is one divided by their number: deu 0.500, spa 0.333." in text
+    lacking = comparison(labels, ("language",), lacking=("calm",))
+    assert "Chance is one divided by their number: deu 0.500, spa 0.333." in lacking.report()
+    assert "chance with all labels; where one" in pictures(lacking.data)["by-language"].caption
     assert "Chance is one" not in comparison(labels, ("language",)).report()
 
 
