@@ -109,7 +109,8 @@ def combine_all(
     needs += [f"`{option}={name!r}`" for option, name in asked_for.items() if name]
     needs += ["`subsets`"] if subsets else []
     if needs and dev is None:
-        raise InputError(f"{', '.join(needs)} is fitted on dev; expected `dev` predictions")
+        verb = "is" if len(needs) == 1 else "are"
+        raise InputError(f"{', '.join(needs)} {verb} fitted on dev; expected `dev` predictions")
     for option, name in asked_for.items():
         one_of(name, (None, *CALIBRATORS), option)
     result = {name: Combined(p, (name,)) for name, p in test.items()}
@@ -125,7 +126,8 @@ def combine_all(
         result[free_name(one.name, result)] = _fit(one.rule, chosen, one.members, fitting)
     if subsets and fitting and len(test) > 1:
         plain, _ = fitting.calibrated(fitting.members)
-        closed = {one.rule.name: one.rule for one in ensembles if not one.rule.learns}
+        plain_rules = (one.rule for one in ensembles if not one.rule.learnt)
+        closed = {rule.name: rule for rule in plain_rules if not rule.learns}
         known = {(one.rule.name, one.members) for one in ensembles}
         for found in search(plain, fitting.truth, [*closed], fitting.folds):
             is_known = (found.strategy, found.members) in known
@@ -155,8 +157,9 @@ def free_name(name: str, taken: Container[str]) -> str:
 def _fit(rule: Ensemble, test: Members, members: tuple[str, ...], fitting: _Dev | None) -> Combined:
     labels = next(iter(test.values())).labels
     if fitting is None:
+        made = rule.combine(test)
         replay = Replay(rule, members, labels)
-        return Combined(rule.combine(test), members, rule.name, replay=replay)
+        return Combined(made, members, rule.name, learnt=rule.describe(), replay=replay)
     dev = {member: fitting.members[member] for member in members}
     calibrated, calibrators = fitting.calibrated(dev)
     rule.fit(calibrated, fitting.names)

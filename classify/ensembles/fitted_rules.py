@@ -8,6 +8,7 @@ dev out of fold, speakers kept together, before they may be chosen.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
@@ -63,6 +64,7 @@ class WeightedEnsemble(Ensemble):
 
     def __init__(self, weights: Mapping[str, float] | None = None):
         self.weights = dict(weights) if weights is not None else None
+        self.learns = weights is None
         self.weights_ = np.empty(0)
         if weights is not None:
             values = np.array(list(weights.values()), dtype=float)
@@ -85,10 +87,11 @@ class WeightedEnsemble(Ensemble):
         return self
 
     def _take(self, names: Sequence[str], weights: Mapping[str, float]) -> None:
-        for name in {*weights} ^ {*names}:
+        unknown = sorted({*weights} - {*names})
+        if unknown or {*names} - {*weights}:
             raise InputError(
                 f"ensemble weights for {sorted(weights)}, members {names}; expected one "
-                f"weight for each.{nearest(name, names)}"
+                f"weight for each.{nearest(unknown[0], names) if unknown else ''}"
             )
         values = np.array([weights[name] for name in names], dtype=float)
         self.names_, self.weights_ = names, values / values.sum()
@@ -191,6 +194,8 @@ class StackingEnsemble(Ensemble):
 
     def __init__(self, penalty: float | None = None, class_weight: str | None = "balanced"):
         one_of(class_weight, ("balanced", None), "class_weight")
+        if penalty is not None and not 0 <= penalty < math.inf:
+            raise InputError(f"`penalty={penalty!r}`; expected a number of at least 0")
         self.penalty, self.class_weight = penalty, class_weight
         self.weights_ = np.empty(0)
         self.offsets_ = np.empty(0)

@@ -115,8 +115,9 @@ def compare(
 
     Each PRED.CSV has the columns id, label and one probability per class; for a regression task, id
     and predicted_DIMENSION (as affekt writes it) or DIMENSION. Members are named by their file (or
-    its folder, for pred.csv), or as NAME=PRED.CSV. Whatever is fitted or chosen uses --dev. If only
-    the numbers of correct clips are known: --counts mean=225 --counts beto=221 --of 300.
+    its folder, for pred.csv and dev.csv), or as NAME=PRED.CSV. Whatever is fitted or chosen uses
+    --dev. If only the numbers of correct clips are known: --counts mean=225 --counts beto=221 --of
+    300.
 
     Folders of runs (one per corpus, with the same member names) are compared across corpora: affekt
     compare out-emodb out-ravdess ...
@@ -345,7 +346,7 @@ def _members(
         if not path or Path(given).exists():
             path = given
             stem = Path(given).stem
-            name = Path(given).resolve().parent.name if stem == "pred" else stem
+            name = Path(given).resolve().parent.name if stem in ("pred", "dev") else stem
         if name in found:
             raise InputError(f"two members have the name {name!r}; rename them: NAME={path}")
         if task is None or task.kind == "labels":

@@ -178,7 +178,8 @@ def check_dev_of_all(recipe: Recipe, division: Division) -> None:
         lack = "no dev clip has what every member needs"
     if lack:
         raise SettingError(
-            f"{', '.join(needs)} is fitted on dev, and {lack}; expected a dev_size above 0, "
+            f"{', '.join(needs)} {'is' if len(needs) == 1 else 'are'} fitted on dev, and {lack}; "
+            "expected a dev_size above 0, "
             "or a split column that names dev",
             *next(iter(needs.values())),
         )

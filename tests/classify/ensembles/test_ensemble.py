@@ -155,10 +155,31 @@ def test_learnt_weights_that_no_fit_makes_are_refused(weights):
         strategy("greedy").set_state(["a", "b"], 3, {"weights": np.asarray(weights)})
 
 
+def test_given_weights_are_not_learnt():
+    members, truth, _ = draw(2)
+    rule = WeightedEnsemble({"m0": 3, "m1": 1})
+    wanted = rule.combine(members).proba
+    alone = combine_all(members, [rule])["weighted"]
+    np.testing.assert_array_equal(alone.test.proba, wanted)
+    assert alone.learnt == {"weights": {"m0": 0.75, "m1": 0.25}}
+    for groups in (np.arange(60), np.zeros(60, int)):
+        every = combine_all(members, [rule, "mean"], members, truth, groups, subsets=True)
+        found = every["weighted"]
+        np.testing.assert_array_equal(found.dev_predictions.proba, wanted)
+        assert "not_eligible" not in found.learnt
+
+
+def test_a_penalty_below_zero_is_refused():
+    for penalty in (-1, np.nan, np.inf):
+        with pytest.raises(InputError, match=r"`penalty=.*`; expected a number of at least 0"):
+            StackingEnsemble(penalty)
+
+
 def test_weights_must_name_every_member():
     members, _, _ = draw(2)
-    with pytest.raises(InputError, match="one weight for each"):
-        WeightedEnsemble({"m0": 1.0}).combine(members)
+    for weights, said in (({"m0": 1.0}, "each.$"), ({"m0": 1, "m11": 1}, "mean 'm1'")):
+        with pytest.raises(InputError, match=f"one weight for .*{said}"):
+            WeightedEnsemble(weights).combine(members)
     with pytest.raises(InputError, match="fit it on dev"):
         WeightedEnsemble().combine(members)
 
@@ -259,6 +280,7 @@ def test_out_of_fold_scores_do_not_reward_learning_by_heart():
         ({"strategies": ["meen"]}, "Did you mean 'mean'"),
         ({"strategies": ["mean", "mean"]}, "expected each ensemble once"),
         ({"strategies": ["stacking"]}, "is fitted on dev"),
+        ({"strategies": ["stacking", "greedy"]}, "are fitted on dev"),
         ({"strategies": ["mean"], "calibrate": "temperature"}, "is fitted on dev"),
         ({"strategies": ["mean"], "subsets": True}, "is fitted on dev"),
     ],

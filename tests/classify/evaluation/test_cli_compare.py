@@ -76,7 +76,7 @@ def test_the_whole_way(folder):
         "--split",
         folder / "split.csv",
         "--dev",
-        f"speech={folder / 'speech' / 'dev.csv'}",
+        folder / "speech" / "dev.csv",  # named by its folder, as pred.csv is
         "--dev",
         f"text={folder / 'text' / 'dev.csv'}",
         "--strategies",
