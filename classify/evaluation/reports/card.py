@@ -102,6 +102,11 @@ def _what(data: Mapping[str, Any], name: str, entry: Mapping[str, Any], reads: s
     if entry["kind"] == "ensemble":
         members = ", ".join(md(member) for member in entry["members"])
         lines.append(f"It is an ensemble ({md(entry['strategy'])}) of {members}.")
+        learnt, how = entry.get("learnt") or {}, data["settings"]
+        if "calibration" in learnt:
+            lines.append(f"The members were calibrated on dev before ({how['calibrate']}).")
+        if "calibration_fused" in learnt:
+            lines.append(f"What it gives is calibrated on dev ({how['calibrate_fused']}).")
     if data["chosen"] == name:
         why = f": {found}" if (found := why_chosen(data)) else ""
         lines.append(f"It was chosen on dev{why}.")
@@ -137,7 +142,11 @@ def _map(data: Mapping[str, Any], entry: Mapping[str, Any], system: System | Non
         if max(map(len, raw.values())) > MOST_RAW_LABELS:
             yield "Which labels of corpora each label stands for is in config.json."
             return
-        rows = [[md(label), ", ".join(map(md, some))] for label, some in raw.items()]
+        rows = [
+            [md(label), ", ".join(map(md, some))] for label, some in raw.items() if some != [label]
+        ]
+        if not rows:
+            return
         yield Table(["label", "stands for the labels"], rows, left=2)
 
 
@@ -236,7 +245,10 @@ def _data(data: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     splits = data.get("run", {}).get("splits", [])
     which = f" the first of {len(splits)} folds," if len(splits) > 1 else ""
     for split in splits[:1]:
-        rows = ["| part | clips | speakers | labels |", "| --- | ---: | ---: | --- |"]
+        labels = "labels"
+        if data.get("measure") == "ccc":
+            labels = f"thirds of the scale of {md(data['task']['labels'][0])}"
+        rows = [f"| part | clips | speakers | {labels} |", "| --- | ---: | ---: | --- |"]
         for part, one in split["parts"].items():
             labels = ", ".join(f"{md(label)} {n}" for label, n in one["labels"].items())
             rows.append(f"| {part} | {one['clips']} | {one['speakers'] or 'unknown'} | {labels} |")

@@ -302,6 +302,7 @@ def test_card_compare_and_train(finished, tmp_path):
     card = invoke("card", finished / "out")
     assert "Predicts numbers" in card
     assert "| arousal |" in card
+    assert "| part | clips | speakers | thirds of the scale of arousal |" in card
     members = [finished / "out/members" / name / "pred.csv" for name in ("speech", "text")]
     common = ["--truth", finished / "clips.csv", "--task", finished / "affect.yaml"]
     for option in ("--calibrate-fused=vector", "--crossed=text", "--subsets"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from affekt.cache import InputError, Manifest
 from affekt.classify import Predictions, Task, compare
 from affekt.classify.evaluation import tables
 from affekt.classify.evaluation.comparison import Comparison
-from affekt.classify.evaluation.reports.card import model_card
+from affekt.classify.evaluation.reports.card import _map, model_card
 from affekt.classify.evaluation.reports.card_metadata import metadata
 from affekt.classify.evaluation.reports.cli_report import card
 from click.testing import CliRunner
@@ -230,3 +231,11 @@ def test_columns_that_divide_alike_are_shown_once(tmp_path, run):
     corpora["two"] = values["eng"]
     (tmp_path / "comparison.json").write_text(json.dumps(data))
     assert "The same by" not in model_card(tmp_path, "lr")
+
+
+@pytest.mark.parametrize(("joy", "rows"), [(["happy"], ["| joy | happy, joy |"]), ([], [])])
+def test_labels_that_stand_for_themselves_are_not_listed(joy, rows):
+    task = Task.from_spec({"labels": {"joy": joy, "calm": []}})
+    system: Any = SimpleNamespace(models={"lr": SimpleNamespace(task=task)})
+    text = "\n".join(map(str, _map({}, {"members": []}, system)))
+    assert [line for line in text.splitlines() if "joy" in line or "calm" in line] == rows
