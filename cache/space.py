@@ -209,8 +209,7 @@ def missing_error(rows: RowStore, clips: Manifest, ids: list[str]) -> MissingErr
     failed = {note["id"]: note["code"] for note in rows.failures()}
     codes = sorted({failed[id_] for id_ in ids if id_ in failed})
     known = f" Extract could not embed some of them ({', '.join(codes)})." if codes else ""
-    damaged = rows.index.damaged
-    hurt = f" Damaged: {listed(sorted(damaged))}; affekt cache repair." if damaged else ""
+    hurt = f" {damage}." if (damage := rows.damage()) else ""
     return MissingError(
         f"{rows.name}: {len(ids)} of {len(clips)} clips are not stored: {listed(ids)}."
         f"{known}{hurt}{_disputed(rows, clips, ids)} {_remedy(rows, clips)}",

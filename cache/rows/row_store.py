@@ -10,7 +10,7 @@ import numpy as np
 
 from affekt.notebook import shown
 
-from ..errors import InputError
+from ..errors import InputError, in_shell, listed
 from ..files.durable import flushed, make_folder, put_content
 from ..files.remote_path import RemotePath
 from ..identity.content_digests import hex_bytes, hex_texts, key_words
@@ -284,6 +284,13 @@ class RowStore:
         stored = self.stored([note["key"] for note in keyed])
         gone = {id(note) for note, is_stored in zip(keyed, stored, strict=True) if is_stored}
         return [note for note in last if id(note) not in gone]
+
+    def damage(self) -> str:
+        """Return which files are damaged, whose rows count as missing, and what to do; or ""."""
+        if not (files := sorted(self.index.damaged)):
+            return ""
+        repair = f"affekt cache repair {in_shell(self.store.path)}"
+        return f"{listed(files)} {'is' if len(files) == 1 else 'are'} damaged; run: {repair}"
 
     def canary(self) -> np.ndarray | None:
         """Return the canary ``(inputs, layers, dim)`` of when the space was made, or None."""

@@ -67,10 +67,12 @@ def check_stored(ready: Prepared) -> None:
         if not one.pending:
             continue
         if source.is_stored_space:
+            space = ready.cache.find(source.spec)
+            damage = f"; {why}" if space is not None and (why := space.damage()) else ""
             raise source.entry.error(
                 f"the space of {name!r} has no row for {len(one.pending)} clips "
-                f"({listed(one.pending)}); name the encoder in the recipe to compute them, import "
-                "their vectors, or leave these clips out of the manifest"
+                f"({listed(one.pending)}){damage}; name the encoder in the recipe to compute "
+                "them, import their vectors, or leave these clips out of the manifest"
             )
         if source.spec.modality == "audio" and not one.there:  # a folder that is not mounted?
             wanted = set(one.pending)

@@ -66,14 +66,16 @@ def stored(cache: Path, names: Sequence[str], clips: Manifest) -> tuple[list[Pro
     every = held.spaces()
     asked = {space.name: space for space in map(held.space, names)}  # perhaps by several names
     spaces = [*asked.values()] or every
-    if not spaces:
+    broken = {} if names else held.broken()
+    if not spaces and not broken:
         raise InputError(f"{cache} holds no embeddings; affekt extract and cache import store some")
     absent = {space.name: _absent(space, clips) for space in spaces}
-    lacks = [
-        f"{name} lacks {len(ids)} of {len(clips)} clips ({listed(ids, 3)})"
-        for name, ids in absent.items()
-        if ids
-    ]
+    lacks = [f"{name} cannot be read ({why})" for name, why in broken.items()]
+    for space in spaces:
+        if ids := absent[space.name]:
+            damage = f"; {why}" if (why := space.damage()) else ""
+            some = f"{len(ids)} of {len(clips)} clips ({listed(ids, 3)}{damage})"
+            lacks.append(f"{space.name} lacks {some}")
     found = [space for space in spaces if not absent[space.name]]
     if lacks and (names or not found):
         raise InputError(

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 import yaml
-from affekt.cache import Cache, InputError, Manifest
+from affekt.cache import Cache, InputError, Manifest, MissingError
 from affekt.cache.care.import_export import import_space
 from affekt.cache.care.packing import pack
 from affekt.classify.cli import affekt
@@ -15,6 +15,7 @@ from affekt.classify.experiments.first_recipe.recipe_for import write_recipe
 from click.testing import CliRunner
 
 from tests.support.cache_toy import make_spec
+from tests.support.damage import flip
 
 LABELS = ["anger", "joy", "sadness"]
 
@@ -110,6 +111,27 @@ def test_a_space_in_which_every_clip_failed_is_not_used(table, tmp_path):
         space.fail(None, clip, "missing", "no file")
     with pytest.raises(InputError, match="lacks 60 of 60 clips"):
         write_recipe(table, tmp_path / "recipe.yaml", cache=tmp_path / "my.cache")
+
+
+def test_damage_is_said_where_clips_are_lacking(table, tmp_path):
+    cache, recipe = tmp_path / "my.cache", tmp_path / "recipe.yaml"
+    full = fill(table, "theirs")
+    write_recipe(table, recipe, cache=cache)
+    [shard] = (cache / "spaces" / full / "shards").iterdir()
+    flip(shard, 5000)
+    why = rf"{shard.name} is damaged; run: affekt cache repair \S*my.cache\b"
+    with pytest.raises(InputError, match=rf"lacks 60 of 60 .*{why}"):
+        write_recipe(table, tmp_path / "other.yaml", cache=cache)
+    done = CliRunner().invoke(affekt, ["run", str(recipe)])
+    assert re.search(f"no row for 60 clips .*{why}", str(done.exception))
+    with pytest.raises(MissingError, match=why):
+        Cache(cache).read(full, Manifest.read(table))
+    (cache / "spaces" / full / "spec.json").write_text("{")
+    with pytest.raises(InputError, match=f"{full} cannot be read .*not a spec"):
+        write_recipe(table, tmp_path / "other.yaml", cache=cache)
+    fill(table, "second")
+    found = write_recipe(table, tmp_path / "other.yaml", cache=cache)
+    assert any(f"{full} cannot be read" in note for note in found.notes)
 
 
 def test_a_packed_cache_is_read(table, tmp_path):
