@@ -134,7 +134,9 @@ def _elsewhere(root: Path, path: str) -> str:
                 where = found.relative_to(root).as_posix()
                 top = where.removesuffix(path).rstrip("/")
                 is_below = where.endswith(f"/{path}")
-                return f". {found} is there" + (f": --root {root / top}" if is_below else "")
+                return f". {found} is there" + (
+                    f": --root {in_shell(root / top)}" if is_below else ""
+                )
             if found.stem == name and RECORDINGS.fullmatch(file):
                 return f". {found} is there: add the ending {found.suffix} to the paths"
     return ""

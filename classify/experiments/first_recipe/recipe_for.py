@@ -164,8 +164,8 @@ def write_recipe(
         _check_new(
             task_path,
             own,
-            f"{again}: with -o {also} the task is {Path(also).stem}-task.yaml. Or, to use that "
-            f"task, give --task {_shown(task_path)}",
+            f"{again}: with -o {in_shell(also)} the task is {Path(also).stem}-task.yaml. Or, to "
+            f"use that task, give --task {_shown(task_path)}",
         )
     _check_new(path, render(division), f"run it: affekt run {_shown(path)}, or {again}")
     for file, content in ((task_path, own), (path, render(division))):

@@ -307,8 +307,8 @@ def _files(folder: Path, scaler: str | os.PathLike[str] | bool) -> tuple[Path, P
             read_scaler(pickles[0])  # says how to convert it
         raise InputError(
             f"{folder} holds no scaler.safetensors; convert the published scaler (affekt "
-            f"convert-scaler FILE.pkl -o {standard}), or state that there is none: affekt "
-            f"import-model {folder} --no-scaler -o MODEL (scaler=False)"
+            f"convert-scaler FILE.pkl -o {in_shell(standard)}), or state that there is none: "
+            f"affekt import-model {in_shell(folder)} --no-scaler -o MODEL (scaler=False)"
         )
     return weights[0], standard
 

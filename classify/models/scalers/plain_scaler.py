@@ -19,7 +19,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from ....cache.errors import DamagedError, InputError
+from ....cache.errors import DamagedError, InputError, in_shell
 from ....cache.files.atomic_writes import write_whole
 from ....cache.files.reading import parse_json
 
@@ -120,9 +120,10 @@ def read_scaler(path: str | os.PathLike) -> Scaler:
     """
     path = Path(path)
     if path.suffix in (".pkl", ".pickle", ".joblib"):
+        source, target = in_shell(path), in_shell(path.parent / "scaler.safetensors")
         raise InputError(
             f"{path.name} is a pickle, which is never opened here; convert it once: affekt "
-            f"convert-scaler {path} --i-trust-this-file -o {path.parent / 'scaler.safetensors'}"
+            f"convert-scaler {source} --i-trust-this-file -o {target}"
         )
     if not path.is_file():
         raise InputError(f"no file {path}; expected a scaler that `affekt convert-scaler` wrote")

@@ -276,6 +276,9 @@ def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "recipe.yaml").unlink()
     result = init(tmp_path / "two.csv", "-o", tmp_path / "recipe.yaml")
     assert "task.yaml already exists, with other content; choose another" in str(result.exception)
+    spaced = table(tmp_path, rows(["x", "y"] * 20), "my two.csv")
+    said = str(init(spaced, "-o", tmp_path / "recipe.yaml").exception)
+    assert "with -o 'my two.yaml' the task is my two-task.yaml" in said
     result = init(tmp_path / "two.csv", "-o", tmp_path / "two.yaml")  # as the message says
     assert (result.exit_code, (tmp_path / "two-task.yaml").is_file()) == (0, True)
     (tmp_path / "link.yaml").symlink_to(tmp_path / "nowhere.yaml")

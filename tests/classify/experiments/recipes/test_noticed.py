@@ -18,6 +18,7 @@ from .test_first_recipe import first
     [
         ("c{}.wav", "wavs/set", "--root .*wavs/set$"),
         ("set/c{}.wav", "wavs/set", "--root .*wavs$"),
+        ("set/c{}.wav", "my wavs/set", "--root '.*my wavs'$"),
         ("/their/place/c{}.wav", "wavs", "wavs/c0.wav is there$"),
         ("c{}", "wavs", "wavs/c0.wav is there: add the ending .wav to the paths$"),
         ("d{}.wav", "wavs", "now it is [^ ]*$"),

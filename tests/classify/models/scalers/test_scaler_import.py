@@ -198,9 +198,9 @@ def test_the_reader_accepts_numbers_only(tmp_path):
 
 
 def test_read_scaler_never_opens_a_pickle(tmp_path, fitted):
-    path = tmp_path / "scaler.pkl"
+    path = tmp_path / "my scaler.pkl"
     path.write_bytes(pickle.dumps(fitted[0]))
-    with pytest.raises(InputError, match=r"affekt convert-scaler .*--i-trust-this-file"):
+    with pytest.raises(InputError, match=r"convert-scaler '.*my scaler.pkl' --i-trust-this-file"):
         read_scaler(path)
     with pytest.raises(InputError, match="no file"):
         read_scaler(tmp_path / "none.safetensors")
