@@ -83,6 +83,11 @@ def not_of_numbers(one: Asked, task: str) -> str:
 def _asked(entry: str | Ensemble, members: Collection[str]) -> Asked:
     if isinstance(entry, Ensemble):
         return Asked(entry.name, entry, tuple(sorted(members)))
+    if not isinstance(entry, str):
+        raise InputError(
+            f"an ensemble is {entry!r}; expected a name, such as 'mean' or 'mean of A + B', or an "
+            "Ensemble"
+        )
     name, of, some = entry.strip().partition(" of ")
     rule = strategy(name := name.strip())
     if not of:

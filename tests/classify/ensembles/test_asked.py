@@ -64,6 +64,8 @@ def test_an_ensemble_of_some_members_is_that_of_a_comparison_of_these(rule, cali
         (["maen of a + b"], "unknown ensemble 'maen'.*Did you mean 'mean'"),
         (["mean of a + b", "mean of b + a"], "combine the same members"),
         (["mean", "mean of c + b + a"], r"'mean' and 'mean of c \+ b \+ a' combine the same"),
+        ([("mean", ["a", "b"])], r"is \('mean', \['a', 'b'\]\); expected a name, such as 'mean'"),
+        ([None], "an ensemble is None; expected a name"),
         (["mean", "mean"], "'mean' and 'mean' combine the same members; expected each .* once$"),
     ],
 )
