@@ -12,6 +12,7 @@ import numpy as np
 from ...cache.errors import InputError
 from ..data.estimates import Estimates
 
+FEWEST = 5  # rated clips that a spread is taken from: of two, any may be a hundred times too small
 ROUNDING = 1e-6  # share of the largest number; a smaller spread may be that of float32 rounding
 
 
@@ -81,15 +82,15 @@ def stacked_weights(
     stack
         Predictions, `(members, clips, dimensions)`.
     ratings
-        `(clips, dimensions)`; NaN does not count. Where all are equal, the result is the mean of
-        the members. Members that are constant have no part in the spread, and no weight.
+        `(clips, dimensions)`; NaN does not count. Of fewer than 5, or equal ones, the result is the
+        mean of the members. Members that are constant have no weight.
     penalty
         Strength of the pull, as a share of the variance of the ratings.
 
     Examples
     --------
-    >>> stack = np.array([[[1.0], [2.0], [3.0]]])
-    >>> weights, offsets = stacked_weights(stack, np.array([[2.0], [4.0], [6.0]]), 0.1)
+    >>> stack = np.arange(5.0)[None, :, None]
+    >>> weights, offsets = stacked_weights(stack, 2 * stack[0], 0.1)
     >>> weights.round(6).tolist(), (offsets + 0).round(6).tolist()
     ([[2.0]], [0.0])
     """
@@ -101,7 +102,7 @@ def stacked_weights(
     pull = np.sqrt(penalty) * np.eye(n_members)
     for column, truth in enumerate(ratings.T):
         rated = np.isfinite(truth)
-        if not rated.any() or not _varies(truth[rated]):
+        if rated.sum() < FEWEST or not _varies(truth[rated]):
             continue
         given, middle = stack[:, rated, column].T, truth[rated].mean()
         scale = truth[rated].std() * np.sqrt(rated.sum())

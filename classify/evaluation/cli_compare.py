@@ -62,7 +62,7 @@ shown = partial(click.option, show_default=True)
     "--strategies",
     default="mean,max",
     help="Ensembles, with commas; none compares the given systems alone. 'mean of A + B' combines "
-    "these members alone.",
+    "these members alone. Of numbers by default mean.",
 )
 @shown("--group", default="speaker", help="Column of groups to resample as a whole.")
 @shown("--by", default="language", help="Columns, with commas, that get a table each.")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--space", "spaces", metavar="NAME", multiple=True,
-    help="Space of the cache (repeatable).  [default: all with clips of TABLE]",
+    help="Space of the cache (repeatable).  [default: all that hold TABLE's clips]",
 )  # fmt: skip
 @JSON
 def init(

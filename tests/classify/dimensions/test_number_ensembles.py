@@ -138,6 +138,15 @@ def test_what_is_constant_but_for_rounding_is_not_made_louder():
         )
 
 
+def test_a_spread_is_not_taken_from_a_few_clips():
+    members, ratings = made()
+    for few in (range(1, 5), range(2)):
+        nothing = np.full_like(ratings, np.nan)
+        nothing[few] = ratings[few]
+        found = strategy("stacking").fit(members, nothing).combine(members).values
+        np.testing.assert_allclose(found, strategy("mean").combine(members).values)
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_the_order_of_clips_members_and_dimensions_does_not_matter(name):
     members, ratings = made()
