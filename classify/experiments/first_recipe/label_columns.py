@@ -69,7 +69,7 @@ def emotion_words() -> dict[str, str]:
 
 
 def emotions_in_names(clips: Manifest) -> str:
-    """Return a note where names of recordings hold emotions: the labels may then be speakers.
+    """Return a note where speakers or names of recordings are emotions: labels may be speakers.
 
     Examples
     --------
@@ -80,6 +80,9 @@ def emotions_in_names(clips: Manifest) -> str:
     '; but the names of the recordings hold emotions (fear, happiness)'
     """
     words = {word: emotion for word, emotion in emotion_words().items() if len(word) > 2}
+    speakers = sorted({name.casefold() for name in clips["speaker"] if name})
+    if len(speakers) > 1 and words.keys() >= {*speakers}:
+        return f"; but the speakers are emotions ({listed(speakers)}): exchange the two columns"
     names = [re.split(r"[\W\d_]+", PurePath(path).stem.casefold()) for path in clips["path"]]
     found = [words[part] for parts in names for part in parts if part in words]
     if 2 * len(found) < len(names) or len(set(found)) < 2:

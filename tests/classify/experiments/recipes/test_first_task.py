@@ -77,6 +77,13 @@ def test_folders_of_speakers_taken_for_labels_give_a_note(tmp_path):
     assert not any("hold emotions" in note for note in first(tmp_path / "b", right).notes)
 
 
+def test_speakers_and_labels_that_are_exchanged_give_a_note(tmp_path):
+    speakers = rows(["anna", "bela", "carla"] * 12)
+    given = [row | {"speaker": ("Joy", "fear")[at % 2]} for at, row in enumerate(speakers)]
+    said = "knows the labels; but the speakers are emotions (fear, joy): exchange the two columns"
+    assert any(said in note for note in first(tmp_path, given).notes)
+
+
 def test_columns_of_votes_become_a_recipe_that_learns_from_them(tmp_path):
     chosen = [{"votes:sad": str(i % 4), "votes:glad": str(3 - i % 4)} for i in range(40)]
     given = [{"id": f"c{i}", "text": f"text {i}"} | one for i, one in enumerate(chosen)]
