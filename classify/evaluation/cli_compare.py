@@ -58,11 +58,10 @@ shown = partial(click.option, show_default=True)
     "--dev-where", **CONDITION, help="Dev clips of the manifest (repeatable: any of them)."
 )
 @click.option("--split", type=PATH, help="split.csv that says which clips are train, dev and test.")
-@shown(
+@click.option(
     "--strategies",
-    default="mean,max",
     help="Ensembles, with commas; none compares the given systems alone. 'mean of A + B' combines "
-    "these members alone. Of numbers by default mean.",
+    "these members alone.  [default: mean,max; of numbers mean]",
 )
 @shown("--group", default="speaker", help="Column of groups to resample as a whole.")
 @shown("--by", default="language", help="Columns, with commas, that get a table each.")
@@ -216,7 +215,7 @@ def _compare(
     dev: Sequence[str],
     dev_where: Sequence[str],
     split: Path | None,
-    strategies: str,
+    strategies: str | None,
     group: str,
     by: str,
     rename: Sequence[str],
@@ -258,7 +257,9 @@ def _compare(
         pooled = clips if len(folds) < 2 else dev_of_folds(clips, folds)
         settings["dev_truth"], tuning = _where(pooled, dev_where, _members(dev, names, given))
         settings["dev"] = match_case(tuning, task_.labels, given, to_stderr)
-    named: Any = tuple(s for s in map(str.strip, strategies.split(",")) if s and s != "none")
+    named: Any = None
+    if strategies is not None:
+        named = tuple(s for s in map(str.strip, strategies.split(",")) if s and s != "none")
     try:
         how = CompareOptions(
             strategies=named,

@@ -45,7 +45,7 @@ def compare(
     truth: Manifest,
     task: Task | str,
     *,
-    strategies: Sequence[str | Ensemble] = ("mean", "max"),
+    strategies: Sequence[str | Ensemble] | None = None,
     dev: Mapping[str, Predictions] | None = None,
     dev_truth: Manifest | None = None,
     groups: str | None = "speaker",
@@ -76,7 +76,7 @@ def compare(
         The task, or its name.
     strategies
         Names of `STRATEGIES`, alone or with members (``mean of speech + text``), or ensembles of
-        your own; those that learn need `dev`.
+        your own; those that learn need `dev`. By default mean and max, of numbers mean.
     dev, dev_truth
         The members' predictions on dev, and its clips: strategies learn from them and are chosen
         on them.
@@ -191,11 +191,9 @@ def compare_with(
     """
     task = Task.of(task)
     options.check(task)
-    kind: type[Stages] = Labels
-    if isinstance(task, ScaleTask):
-        kind = Numbers
-        if options.strategies == CompareOptions.strategies:
-            options = replace(options, strategies=("mean",))  # the others are of labels
+    kind: type[Stages] = Numbers if isinstance(task, ScaleTask) else Labels
+    if options.strategies is None:
+        options = replace(options, strategies=kind.usual)
     found = kind(options, members, truth, task, **clips)
     return found.compared(before_test, on_scores, seeds or {})
 
@@ -204,6 +202,7 @@ class Labels(Stages[Part]):
     """What is done with labels."""
 
     kind, measure, tie, of_group = Part, "uar", "nll", "uar"
+    usual = ("mean", "max")
     drawn: Resamples
     of_proba: Mapping[str, Mapping[str, tuple[float, float]]]
 

@@ -40,12 +40,13 @@ class Numbers(Stages[Rated]):
     """
 
     kind, measure, tie, of_group = Rated, "ccc", "error", "error"
+    usual = ("mean",)
     drawn: Measured
     on_dev: Measured
 
     def combine(self) -> dict[str, Combined]:
         """Return members and ensembles, fitted on dev and applied to test."""
-        for one in asked(self.options.strategies, self.test.members):
+        for one in asked(self.options.strategies or (), self.test.members):
             if why := not_of_numbers(one, self.task.name):
                 raise InputError(why)
         return super().combine()

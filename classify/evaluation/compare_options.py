@@ -32,7 +32,7 @@ class CompareOptions:
     'temperature'
     """
 
-    strategies: Sequence[str | Ensemble] = ("mean", "max")
+    strategies: Sequence[str | Ensemble] | None = None
     groups: str | None = "speaker"
     by: Sequence[str] = ("language",)
     calibrate: str | None = None
@@ -72,7 +72,9 @@ class CompareOptions:
     def settings(self) -> dict[str, Any]:
         """Return them as the report shows them, as JSON."""
         return {
-            "strategies": [one if isinstance(one, str) else one.name for one in self.strategies],
+            "strategies": [
+                one if isinstance(one, str) else one.name for one in self.strategies or ()
+            ],
             **{name: getattr(self, name) for name in SHOWN},
         }
 

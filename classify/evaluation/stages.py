@@ -37,6 +37,8 @@ class Stages(ABC, Generic[P]):
         What dev chooses by: higher is better, then lower is better.
     of_group
         What single groups are scored by.
+    usual
+        The ensembles where none are asked for.
     combined, systems
         Every system, and its predictions of test.
     chosen
@@ -47,6 +49,7 @@ class Stages(ABC, Generic[P]):
     measure: ClassVar[str]
     tie: ClassVar[str]
     of_group: ClassVar[str]
+    usual: ClassVar[tuple[str, ...]]
     chosen: str | None = None
 
     def __init__(
@@ -127,7 +130,7 @@ class Stages(ABC, Generic[P]):
         options, tuning, folds = self.options, self.tuning, self.joined.folds
         return combine_all(
             self.test.members,
-            options.strategies,
+            options.strategies or (),
             tuning.members if tuning else None,
             tuning.truth if tuning else None,
             tuning.groups if tuning else None,

@@ -172,5 +172,7 @@ def _source(
     entry: EncoderEntry, ready: Prepared, spec: Spec, encoder: Any = None, note: str = ""
 ) -> Source:
     column = "path" if spec.modality == "audio" else "text"
-    there = np.array([bool(value) for value in ready.clips[column]], dtype=bool)
-    return Source(entry, spec, encoder, ready.clips.select(there), note)
+    # nothing can be added to a space, so clips that the task leaves out need no row there
+    clips = ready.clips.select(ready.labelled.ids) if "space" in entry.options else ready.clips
+    there = np.array([bool(value) for value in clips[column]], dtype=bool)
+    return Source(entry, spec, encoder, clips.select(there), note)

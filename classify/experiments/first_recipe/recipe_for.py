@@ -129,7 +129,8 @@ def write_recipe(
         sides = modalities(clips)
         encoders = [one for kind, one in BUILT_IN.items() if getattr(sides, kind)]
     else:
-        encoders, notes = stored(Path(cache), spaces, clips)
+        labelled, _ = chosen.task.select(clips, blank="drop")
+        encoders, notes = stored(Path(cache), spaces, labelled)
         sides = Modalities(notes=notes)
     beside = "" if path.stem == "recipe" else f"{path.stem}-"
     task_path = path.with_name(f"{beside}task.yaml")

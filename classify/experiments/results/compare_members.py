@@ -164,10 +164,11 @@ def write_comparison(
     if len(common_ids(tests, order)) == len(everything):
         return
     options = _options(ready)
-    wide = _wide(tests, everything, options.strategies)
+    rules = options.strategies or ()
+    wide = _wide(tests, everything, rules)
     dev: dict[str, Any] = {}
     dev_ids = union_ids(devs, order) if comparison.data["dev"] else []
-    if dev_ids and (on_dev := _wide(devs, dev_ids, options.strategies)).keys() == wide.keys():
+    if dev_ids and (on_dev := _wide(devs, dev_ids, rules)).keys() == wide.keys():
         dev = {"dev": on_dev, "dev_truth": ready.clips.select(dev_ids)}
     truth = ready.clips.select(everything)
     alone = replace(options, strategies=(), calibrate=None, calibrate_fused=None, subsets=False)

@@ -167,7 +167,10 @@ def test_probabilities_are_not_compared_with_ratings():
         compare({"one": one}, clips, Task.from_spec(SPEC))
     two = Estimates(clips.ids, ["arousal", "valence"], [[2.0, 0.0], [6.0, 1.0]])
     with pytest.raises(InputError, match="'max' combines class probabilities"):
-        compare({"a": two, "b": two}, clips, Task.from_spec(SPEC), strategies=["max"])
+        compare({"a": two, "b": two}, clips, Task.from_spec(SPEC), strategies=("mean", "max"))
+    found = compare({"a": two, "b": two}, clips, Task.from_spec(SPEC), n_resamples=20)
+    assert list(found.data["systems"]) == ["a", "b", "mean"]
+    assert found.data["settings"]["strategies"] == ["mean"]
     for option in ("calibrate", "calibrate_fused", "crossed"):
         with pytest.raises(InputError, match=f"^`{option}` is for labels.* leave it out"):
             compare({"a": two}, clips, Task.from_spec(SPEC), **{option: "temperature"})

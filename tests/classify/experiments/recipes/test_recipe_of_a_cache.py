@@ -57,6 +57,18 @@ def test_a_space_of_each_modality_runs_to_its_end(table):
     assert (table.parent / "out" / "report.html").is_file()
 
 
+def test_clips_that_take_no_part_need_no_row(table, tmp_path):
+    fill(table, "theirs")
+    with table.open("a", encoding="utf-8") as file:
+        file.write("\nnew,a/new.wav,text,,s1\n")
+    found = write_recipe(table, tmp_path / "recipe.yaml", cache=tmp_path / "my.cache")
+    assert found.members == ["speech-lr"]
+    assert "unlabelled: drop" in found.path.read_text()
+    done = CliRunner().invoke(affekt, ["run", str(found.path)])
+    assert done.exit_code == 0, f"{done.output}\n{done.exception!r}"
+    assert "60 test clips" in done.output
+
+
 def test_spaces_of_one_modality_keep_their_names(table, tmp_path):
     fill(table, "xlsr")
     fill(table, "xlsr-300m")
