@@ -37,12 +37,10 @@ class Proposed:
 
 
 BUILT_IN = {
-    one.name: one
-    for one in (
-        Proposed(
-            *("speech", "spectral", "built in; a pretrained one: facebook/wav2vec2-large-xlsr-53")
-        ),
-        Proposed(*("text", "ngram", "built in; a pretrained one: FacebookAI/xlm-roberta-base")),
+    name: Proposed(name, encoder, f"built in; a pretrained one: {other}")
+    for name, encoder, other in (
+        ("speech", "spectral", "facebook/wav2vec2-large-xlsr-53"),
+        ("text", "ngram", "FacebookAI/xlm-roberta-base"),
     )
 }
 

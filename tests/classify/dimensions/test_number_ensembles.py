@@ -293,9 +293,9 @@ def test_a_run_serves_what_it_scored(tmp_path):
         np.testing.assert_allclose(served.values, kept.values, atol=1e-5)
         truth = Task.from_spec(spec).ratings(clips.select(kept.ids))
         assert entry["test"]["ccc"]["value"] == pytest.approx(mean_ccc(truth, kept.values))
-    told = CliRunner().invoke(
+    card = CliRunner().invoke(
         affekt, ["card", str(tmp_path / "out"), "--system", "weighted"], catch_exceptions=False
     )
     weights = data["systems"]["weighted"]["learnt"]["weights"]
     arousal, valence = weights["speech"]
-    assert f"arousal {arousal:.3f}, valence {valence:.3f}" in told.output
+    assert f"arousal {arousal:.3f}, valence {valence:.3f}" in card.output
