@@ -45,8 +45,9 @@ def read_annotators(
         )
     found = named(table)
     clips = _rows_of_clips(found)
-    places = _numbers(table, rater, clips)
-    most = 1 + max(max(numbers) for numbers in places)
+    who = [name.strip() for name in table.columns[rater]]
+    places = _numbers(table, rater, who, clips)
+    most = 1 + max((max(numbers) for numbers in places), default=0)
     names = [name for name in table.columns if name != rater]
     differ = [name for name in names if _differs(table.columns[name], clips)]
     rows = []
@@ -59,7 +60,7 @@ def read_annotators(
         rows.append(row)
     folder = path.parent if root is None else root
     made = Manifest.from_rows(rows, folder, table.source, allow_outside=root is None)
-    made.notes = (_note(table, rater, differ, len(clips)), *made.notes)
+    made.notes = (_note(who, differ, len(clips)), *made.notes)
     return made
 
 
@@ -72,9 +73,10 @@ def _rows_of_clips(found: Named) -> list[list[int]]:
     return list(rows.values())
 
 
-def _numbers(table: Table, rater: str, clips: Sequence[Sequence[int]]) -> list[list[int]]:
+def _numbers(
+    table: Table, rater: str, who: Sequence[str], clips: Sequence[Sequence[int]]
+) -> list[list[int]]:
     """Return the number of the annotator of each row, clip by clip."""
-    who = [name.strip() for name in table.columns[rater]]
     order = {name: number for number, name in enumerate(dict.fromkeys(who))}
     for own in clips:
         for row in own:
@@ -97,12 +99,12 @@ def _differs(values: Sequence[str], clips: Sequence[Sequence[int]]) -> bool:
     return any(len({values[row] for row in own}) > 1 for own in clips)
 
 
-def _note(table: Table, rater: str, differ: Sequence[str], clips: int) -> str:
-    names = list(dict.fromkeys(name.strip() for name in table.columns[rater]))
+def _note(who: Sequence[str], differ: Sequence[str], clips: int) -> str:
+    names = list(dict.fromkeys(who))
     numbered = [f"R{number + 1} is {name}" for number, name in enumerate(names)]
-    who = listed(numbered, MOST) if len(names) <= MOST else "R1 is the first answer for each clip"
+    each = listed(numbered, MOST) if len(names) <= MOST else "R1 is the first answer for each clip"
     return (
-        f"{counted(len(table), 'row')} by {counted(len(names), 'rater')} make "
+        f"{counted(len(who), 'row')} by {counted(len(names), 'rater')} make "
         f"{counted(clips, 'clip')}; one column for each rater of {listed(differ) or 'nothing'}: "
-        f"{who}"
+        f"{each}"
     )

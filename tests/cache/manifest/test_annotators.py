@@ -105,6 +105,12 @@ def test_a_column_of_raters_that_is_not_there(tmp_path):
         call(tmp_path / "wav", "--raters", "rater", "--as", "folders")
 
 
+def test_a_table_without_rows(tmp_path):
+    path = written(tmp_path, "id,text,rater,valence\n")
+    with pytest.raises(InputError, match="has 0 rows"):
+        read_annotators(path, "rater")
+
+
 def test_json_has_the_note_and_the_columns(tmp_path):
     path = written(tmp_path, "id,text,rater,valence\na,t,A,1\na,t,B,2\n")
     found = json.loads(call(path, "--raters", "rater", "--json").stdout)
