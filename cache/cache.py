@@ -13,7 +13,7 @@ from affekt.notebook import shown
 from .errors import AffektError, InputError, SpecError, in_shell, listed, nearest, nearest_beside
 from .files.atomic_writes import entries
 from .files.durable import publish
-from .identity.spec import Spec, slug
+from .identity.spec import Spec, short_name, slug
 from .layers import pick_layers
 from .manifest import Manifest
 from .rows.cache_folder import Store, is_space, read_spec
@@ -88,7 +88,7 @@ class Cache(Store):
             return self._by_spec(which, spaces)
         for found in (
             [space for space in spaces if space.name == which],
-            [space for space in spaces if space.name[:-9] == which],  # without the spec key
+            [space for space in spaces if short_name(space.name) == which],
             [space for space in spaces if space.name.startswith(which)],
             [space for space in spaces if len(which) >= 8 and space.key.startswith(which)],
         ):
@@ -108,7 +108,7 @@ class Cache(Store):
         raise InputError(
             f"{self.path} has no space {which!r}; it has {listed(names) or 'none'}."
             + (
-                nearest(Path(which).name, [name[:-9] for name in names])
+                nearest(Path(which).name, [*map(short_name, names)])
                 or f" affekt extract --encoder {in_shell(which)} makes one" * Path(which).is_dir()
             )
         )

@@ -158,7 +158,7 @@ def import_space(
 def _name_digest(clip: Clip) -> str | None:
     """Return what stands for the content of a recording that nobody here has; None without a path.
 
-    It is no digest of bytes, so it is never that of a file.
+    No bytes are hashed, so it never equals the digest of a file.
     """
     if not clip.path:
         return None

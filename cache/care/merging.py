@@ -16,6 +16,7 @@ from ..files.durable import content_name
 from ..files.reading import check_regular
 from ..identity.content_digests import hex_bytes
 from ..identity.index_files import read_segment, segment_names, store_segment
+from ..identity.spec import short_name
 from ..rows.canary import compare_canary
 from ..rows.index import NAME, Index
 from ..rows.remarks import copy_remarks
@@ -207,7 +208,7 @@ def read_shard(path: Path, space: Space) -> tuple[bytes, np.ndarray]:
 
 def _target(out: Cache, space: Space) -> Space:
     """Return the space of the same spec in the other cache, with the same canary."""
-    target = out.create(space.spec, space.name[:-9])
+    target = out.create(space.spec, short_name(space.name))
     target.make()
     take_canary(space.canary(), target)
     return target

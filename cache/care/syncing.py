@@ -22,7 +22,7 @@ from ..files.durable import content_name
 from ..files.remote_path import open_address
 from ..identity.content_digests import hex_bytes
 from ..identity.index_files import NAME as SEGMENT, read_segment, segment_names, store_segment
-from ..identity.spec import Spec
+from ..identity.spec import Spec, short_name
 from ..rows.canary import compare_canary, read_canary
 from ..rows.failures import read_failures
 from ..rows.index import NAME as SHARD
@@ -211,7 +211,7 @@ def _from(remote: _Remote, target: Cache, progress: Progress | None) -> Synced:
     for name in sorted(remote.sizes("spaces")):
         folder = f"spaces/{name}"
         spec = Spec.from_json(remote.read(f"{folder}/spec.json"), f"{remote.address}/{folder}")
-        space = target.create(spec, name[:-9])
+        space = target.create(spec, short_name(name))
         space.make()
         _take_notes(remote, folder, space)
         known = set(space.index.refresh().shards)

@@ -195,6 +195,17 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9_.]+", "-", text.lower()).strip("-.")[:80] or "space"
 
 
+def short_name(folder: str) -> str:
+    """Return the name of a space's folder without the spec key at its end.
+
+    Examples
+    --------
+    >>> short_name("wav2vec2-base-mean-1a2b3c4d")
+    'wav2vec2-base-mean'
+    """
+    return folder[:-9]
+
+
 def _plain(path: str, value: Any) -> Any:
     """Return JSON values of one exact type each: 1, True and "1" stay three different things."""
     if path.count(".") + path.count("[") > MAX_DEPTH:

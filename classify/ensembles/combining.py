@@ -126,8 +126,8 @@ def combine_all(
         result[free_name(one.name, result)] = _fit(one.rule, chosen, one.members, fitting)
     if subsets and fitting and len(test) > 1:
         plain, _ = fitting.calibrated(fitting.members)
-        plain_rules = (one.rule for one in ensembles if not one.rule.learnt)
-        closed = {rule.name: rule for rule in plain_rules if not rule.learns}
+        fixed = (one.rule for one in ensembles if not (one.rule.learns or one.rule.learnt))
+        closed = {rule.name: rule for rule in fixed}
         known = {(one.rule.name, one.members) for one in ensembles}
         for found in search(plain, fitting.truth, [*closed], fitting.folds):
             is_known = (found.strategy, found.members) in known

@@ -11,11 +11,11 @@ import numpy as np
 
 from ....cache.cache import Cache
 from ....cache.errors import InputError, listed, nearest_beside
+from ....cache.identity.spec import short_name
 from ....cache.manifest import Manifest
 from ....cache.space import Space
 
 NAMES = {"audio": "speech", "text": "text"}  # in the recipe, by modality
-KEY = 9  # characters at the end of a space's name: a hyphen, and its key
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,9 @@ def _proposed(spaces: Sequence[Space], every: Sequence[Space]) -> list[Proposed]
         All spaces of the cache: a name that several have needs the key.
     """
     count = Counter(space.modality for space in spaces)
-    shared = Counter(space.name[:-KEY] for space in every)
+    shared = Counter(short_name(space.name) for space in every)
     short = {
-        one.name: one.name[:-KEY] if shared[one.name[:-KEY]] == 1 else one.name for one in every
+        one.name: name if shared[name := short_name(one.name)] == 1 else one.name for one in every
     }
     taken = {short[space.name] for space in spaces if count[space.modality] > 1}
     found = []
